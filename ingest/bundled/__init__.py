@@ -1,0 +1,1 @@
+"""Small networks trained by this project: builders, committed weights and their training script."""
