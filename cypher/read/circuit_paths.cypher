@@ -1,0 +1,14 @@
+// title: Paths of a circuit
+// description: The paths of a circuit from input channels, along its own kernels only.
+// mode: read
+// parameter: uid = "toy/circuit/one" -- uid of the circuit
+// parameter: limit = 100 -- number of paths
+// columns: path
+
+CYPHER 25
+MATCH (c:Circuit {uid: $uid})
+MATCH path = (:InputChannel {model: c.model})(()-[k:KERNEL]->(b WHERE EXISTS {
+  (c)-[i:INCLUDES]->(b) WHERE k.input IN i.kernelInputs
+})){1,32}(:Filter {layerIndex: c.targetLayerIndex})
+RETURN path
+LIMIT $limit

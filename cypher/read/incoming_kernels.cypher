@@ -1,0 +1,16 @@
+// title: Incoming kernels of a filter
+// description: The kernels into a filter in the order of a saved query's scores, with weights.
+// mode: read
+// parameter: uid = "toy/conv2/0" -- uid of the filter
+// parameter: query = "toy/query/one" -- uid of a saved query
+// parameter: limit = 10 -- number of kernels
+// columns: source, input, score, l1, l2, signRatio, sign, weights
+
+CYPHER 25
+MATCH (a:Filter)-[k:KERNEL]->(f:Filter {uid: $uid})
+OPTIONAL MATCH (:Query {uid: $query, status: 'complete'})-[s:SCORED]->(f)
+WITH a, k, s.kernelScores AS ks
+RETURN a.uid AS source, k.input AS input, ks[k.input] AS score, k.l1 AS l1, k.l2 AS l2,
+  k.signRatio AS signRatio, k.sign AS sign, k.weights AS weights
+ORDER BY coalesce(score, l1) DESC, input
+LIMIT $limit

@@ -1,0 +1,20 @@
+// title: Save a circuit
+// description: Create a verified circuit with the filters and kernels that it includes, replacing one of the same uid.
+// mode: write
+// parameter: uid = "toy/circuit/second" -- uid of the circuit
+// parameter: properties = {"model": "toy"} -- properties of the circuit
+// parameter: rows = [] -- uid and kernelInputs of each filter
+// columns: filters, kernels
+
+CYPHER 25
+CALL () {
+  MATCH (old:Circuit {uid: $uid})
+  DETACH DELETE old
+}
+CREATE (c:Circuit)
+SET c = $properties, c.uid = $uid
+WITH c
+UNWIND $rows AS row
+MATCH (f:Filter {uid: row.uid})
+CREATE (c)-[:INCLUDES {kernelInputs: row.kernelInputs}]->(f)
+RETURN count(f) AS filters, sum(size(row.kernelInputs)) AS kernels

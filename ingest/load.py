@@ -1,0 +1,195 @@
+"""Write a model into the graph, once and completely.
+
+1. refuse a name that is taken by other weights (unless `replace`); a complete model of the same weights is left alone;
+2. remove what a stopped ingest or the replaced model left; mark the model `ingesting`;
+3. send layers, filters, feeds, kernels and the projection, in transactions of about 20,000 kernels;
+4. count what is stored against what was sent; only then mark the model `complete`.
+"""
+
+import json
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from filelock import FileLock
+
+from viscnn.config import home_folder
+from viscnn.errors import ModelError, NotInGraph, StoredDataError
+from viscnn.graph import Graph
+from viscnn.ingest import layout, rows
+from viscnn.ingest.architecture import Architecture
+from viscnn.ingest.zoo import ZooModel
+
+__all__ = ["SCHEMA_VERSION", "LoadReport", "Progress", "apply_schema", "drop_model", "load_model"]
+
+SCHEMA_VERSION = 1
+MODEL_NAME = re.compile(r"[A-Za-z0-9_.-]+")
+ROW_HEIGHT = 2.6
+
+Progress = Callable[[str, int, int], None]
+"""Called with a step's name, how much of it is done, and how much it is in all."""
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What one ingest stored; `already_complete` when nothing had to be done."""
+
+    model: str
+    layers: int
+    filters: int
+    kernels: int
+    seconds: float
+    already_complete: bool = False
+
+
+def _silent(step: str, done: int, total: int) -> None:
+    pass
+
+
+def apply_schema(graph: Graph) -> None:
+    """Create the constraints and indexes that do not exist yet."""
+    from viscnn.queries import catalogue
+
+    for query in catalogue().values():
+        if query.mode == "schema":
+            graph.stream(query.name)
+
+
+def load_model(
+    graph: Graph,
+    name: str,
+    zoo: ZooModel,
+    architecture: Architecture,
+    *,
+    replace: bool = False,
+    progress: Progress = _silent,
+) -> LoadReport:
+    """Store `architecture` under `name`.
+
+    Raises:
+        ModelError: a malformed name, or one that is taken by other weights and `replace` is not set.
+        StoredDataError: fewer rows were stored than sent; the model stays marked `ingesting`.
+    """
+    if not MODEL_NAME.fullmatch(name):
+        raise ModelError(f"model name {name!r} must be of letters, digits and _ . - (choose one with --name)")
+    began = time.monotonic()
+    home_folder().mkdir(parents=True, exist_ok=True)
+    with FileLock(home_folder() / f"ingest-{name}.lock"):
+        apply_schema(graph)
+        if _is_complete(graph, name, zoo, replace):
+            return _report(graph, name, began, already=True)
+        drop_model(graph, name, missing_ok=True)
+        _store(graph, name, zoo, architecture, progress)
+        _check(graph, name, architecture)
+        graph.write("write/finish_ingest", model=name)
+    return _report(graph, name, began, already=False)
+
+
+def _is_complete(graph: Graph, name: str, zoo: ZooModel, replace: bool) -> bool:
+    """Whether the model is there already; raises ModelError when the name is taken by another."""
+    found = graph.read("read/model", model=name)
+    if not found or found[0]["status"] != "complete" or replace:
+        return False
+    if found[0]["weightsHash"] == zoo.weights_hash and found[0]["inputShape"] == list(zoo.input_shape):
+        return True
+    raise ModelError(f"model {name!r} is stored with other weights or another input; --replace it, or choose a --name")
+
+
+def _store(graph: Graph, name: str, zoo: ZooModel, architecture: Architecture, progress: Progress) -> None:
+    row = float(graph.read("read/lowest_row")[0]["y"] - ROW_HEIGHT)
+    graph.write("write/start_ingest", model=name, properties=_model_properties(zoo, architecture))
+    keys = {
+        each["name"]: each["key"]
+        for each in graph.write("write/load_layers", model=name, rows=rows.layer_rows(name, architecture, row=row))
+    }
+    for uid, filters in rows.filter_rows(name, architecture, row=row):
+        graph.write("write/load_filters", layer=uid, labels=["InputChannel"] if uid.endswith("/input") else [], rows=filters)
+    graph.write("write/load_feeds", rows=_feed_rows(name, architecture))
+    done, total = 0, architecture.kernels
+    progress("kernels", 0, total)
+
+    def count(written: int) -> None:
+        nonlocal done
+        done += written
+        progress("kernels", done, total)
+
+    graph.write_batches("write/load_kernels", rows.kernel_batches(name, architecture, keys), on_batch=count)
+    graph.write("write/load_projection", model=name, uid=f"{name}/projection/{layout.METHOD}", method=layout.METHOD)
+
+
+def _model_properties(zoo: ZooModel, architecture: Architecture) -> dict[str, Any]:
+    return {
+        "architecture": zoo.architecture,
+        "weightsHash": zoo.weights_hash,
+        "inputShape": list(zoo.input_shape),
+        "preprocess": json.dumps(zoo.preprocess),
+        "classes": list(zoo.classes),
+        "logits": architecture.logits or 0,
+        "importanceOutput": "loss" if architecture.logits else f"layer:{architecture.layers[-1].name}",
+        "mixesChannels": any(("mixesChannels", True) in op.settings for f in architecture.feeds for op in f.operations),
+        "signCutoffs": [-rows.SIGN_CUTOFF, rows.SIGN_CUTOFF],
+        "schemaVersion": SCHEMA_VERSION,
+        "createdAt": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _feed_rows(name: str, architecture: Architecture) -> list[dict[str, Any]]:
+    return [
+        {
+            "source": f"{name}/{feed.source}",
+            "target": f"{name}/{feed.target}",
+            "properties": {
+                "position": feed.position,
+                "sourceStart": feed.source_start,
+                "targetStart": feed.target_start,
+                "channels": feed.channels,
+                "operations": [operation.to_json() for operation in feed.operations],
+            },
+        }
+        for feed in architecture.feeds
+    ]
+
+
+def _check(graph: Graph, name: str, architecture: Architecture) -> None:
+    stored = graph.read("read/model_counts", model=name)[0]
+    sent = {
+        "filters": architecture.input_shape[0] + sum(layer.filters for layer in architecture.layers),
+        "kernels": architecture.kernels,
+    }
+    for what, count in sent.items():
+        if stored[what] != count:
+            raise StoredDataError(
+                f"model {name!r}: {count} {what} were sent but {stored[what]} are stored; run the ingest again"
+            )
+
+
+def _report(graph: Graph, name: str, began: float, *, already: bool) -> LoadReport:
+    counts = graph.read("read/model_counts", model=name)[0]
+    return LoadReport(
+        model=name,
+        layers=counts["layers"],
+        filters=counts["filters"] - counts["inputChannels"],
+        kernels=counts["kernels"],
+        seconds=time.monotonic() - began,
+        already_complete=already,
+    )
+
+
+def drop_model(graph: Graph, name: str, *, missing_ok: bool = False) -> None:
+    """Remove a model and everything that belongs to it.
+
+    Raises:
+        NotInGraph: there is no such model (unless `missing_ok`).
+    """
+    if not graph.read("read/model", model=name):
+        if missing_ok:
+            return
+        known = [each["name"] for each in graph.read("read/models")]
+        raise NotInGraph(f"no model {name!r} is stored (stored: {', '.join(known) or 'none'})")
+    graph.write("write/mark_dropping", model=name)
+    graph.stream("write/drop_kernels", model=name)
+    graph.stream("write/drop_nodes", model=name)
+

@@ -1,0 +1,82 @@
+"""The local registry: how models of this user are built and where their images lie.
+
+It is written only by `viscnn ingest` on this machine. Nothing that is read from Neo4j, a URL or an upload is ever
+imported, unpickled or opened as a path: the graph names a model and its weights hash, the registry says how to build it.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from filelock import FileLock
+
+from viscnn.config import home_folder
+from viscnn.errors import ConfigError, NotInGraph
+from viscnn.ingest.zoo import Recipe
+
+__all__ = ["Entry", "forget", "register", "registered"]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A registered model: its recipe, the hash of its weights, and its image source if it has one."""
+
+    recipe: Recipe
+    weights_hash: str
+    images: str | None
+
+
+def registered(name: str, weights_hash: str | None = None) -> Entry:
+    """The entry of a model; raises NotInGraph naming the command that registers it.
+
+    With `weights_hash`, an entry of other weights counts as missing.
+    """
+    entry = _read().get(name)
+    if entry is None or (weights_hash is not None and entry["weights_hash"] != weights_hash):
+        why = "is not registered on this machine" if entry is None else "is registered here with other weights"
+        raise NotInGraph(
+            f"model {name!r} {why}; its stored data can be read, but to run it: viscnn ingest MODEL --name {name}"
+        )
+    fields = entry["recipe"]
+    recipe = Recipe(**{key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()})
+    return Entry(recipe, entry["weights_hash"], entry["images"])
+
+
+def register(name: str, entry: Entry) -> None:
+    """Add or replace the entry of a model."""
+    with _lock():
+        _write(_read() | {name: asdict(entry)})
+
+
+def forget(name: str) -> None:
+    """Remove the entry of a model, if there is one."""
+    with _lock():
+        _write({key: value for key, value in _read().items() if key != name})
+
+
+def _file() -> Path:
+    return home_folder() / "registry.json"
+
+
+def _lock() -> FileLock:
+    folder = home_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"cannot create {folder}: {error.strerror}; set VISCNN_HOME to a writable folder") from error
+    return FileLock(folder / "registry.lock")
+
+
+def _read() -> dict[str, dict[str, object]]:
+    try:
+        return json.loads(_file().read_text(encoding="utf-8"))  # type: ignore[no-any-return]
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise ConfigError(f"{_file()} is damaged; remove it and ingest your models again") from error
+
+
+def _write(entries: dict[str, dict[str, object]]) -> None:
+    partial = _file().with_suffix(".part")
+    partial.write_text(json.dumps(entries, indent=1), encoding="utf-8")
+    partial.replace(_file())
