@@ -125,16 +125,23 @@ def read_architecture(model: nn.Module, input_shape: tuple[int, int, int]) -> Ar
         UnsupportedModel: an operation that cannot be followed, named.
         ModelError: the model does not accept the input shape.
     """
-    module = _traced(model)
+    try:
+        return _read(_traced(model), input_shape)
+    except UnsupportedModel:
+        # once more with the lines of code for the message: recording them costs seconds, so only when it is needed
+        return _read(_traced(model, lines=True), input_shape)
+
+
+def _read(module: fx.GraphModule, input_shape: tuple[int, int, int]) -> Architecture:
     _fold(module)
     shapes = _run(module, input_shape)
     layers, feeds = _walk(module, input_shape, shapes)
     if not layers:
-        raise UnsupportedModel(f"{type(model).__name__} has no 2-D convolution on the way from its input")
+        raise UnsupportedModel("the model has no 2-D convolution on the way from its input")
     return Architecture(module, input_shape, tuple(layers), tuple(feeds), _logits(module, shapes))
 
 
-def _traced(model: nn.Module) -> fx.GraphModule:
+def _traced(model: nn.Module, *, lines: bool = False) -> fx.GraphModule:
     for name, tensor in (*model.named_parameters(), *model.named_buffers()):
         if tensor.is_complex():
             raise UnsupportedModel(f"parameter {name} is complex; only real networks can be written as kernels")
@@ -143,10 +150,10 @@ def _traced(model: nn.Module) -> fx.GraphModule:
         submodule._forward_hooks.clear()
         submodule._forward_pre_hooks.clear()
     tracer = fx.Tracer()
-    tracer.record_stack_traces = True
+    tracer.record_stack_traces = lines
     try:
         graph = tracer.trace(own)
-    except Exception as error:  # noqa: BLE001 - fx raises whatever the user's forward raises on a proxy
+    except Exception as error:
         reason = " ".join(str(error).split())[:200]
         raise UnsupportedModel(f"{type(model).__name__} cannot be traced by torch.fx: {reason}") from error
     module = fx.GraphModule(own, graph)
@@ -211,7 +218,7 @@ def _run(module: fx.GraphModule, input_shape: tuple[int, int, int]) -> dict[str,
     try:
         with torch.no_grad():
             shapes.run(torch.zeros(1, *input_shape))
-    except Exception as error:  # noqa: BLE001 - whatever the user's model raises on a wrong shape
+    except Exception as error:
         size = "x".join(str(n) for n in input_shape)
         reason = " ".join(str(error).split())[:200]
         raise ModelError(
@@ -255,7 +262,8 @@ def _input(module: fx.GraphModule) -> fx.Node:
     if len(inputs) != 1:
         names = ", ".join(node.name for node in inputs) or "none"
         raise UnsupportedModel(f"the model's forward must take one batch of images; it takes: {names}")
-    return inputs[0]
+    found: fx.Node = inputs[0]
+    return found
 
 
 def _follows(node: fx.Node, previous: fx.Node, shapes: dict[str, tuple[int, ...]]) -> None:
@@ -317,7 +325,8 @@ def _is_convolution(module: fx.GraphModule, node: Any) -> bool:
 
 
 def _node(module: fx.GraphModule, name: str) -> fx.Node:
-    return next(node for node in module.graph.nodes if node.name == name)
+    found: fx.Node = next(node for node in module.graph.nodes if node.name == name)
+    return found
 
 
 def _submodule(module: fx.GraphModule, node: fx.Node, kind: type[M]) -> M:

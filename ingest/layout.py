@@ -67,7 +67,8 @@ def _components(rows: NDArray[np.float64]) -> NDArray[np.float64]:
     for column in found.T:
         column *= np.sign(column[np.argmax(np.abs(column))]) or 1.0
     spread = found.std(axis=0)
-    return np.divide(found, spread, out=found, where=spread > 0)
+    scaled: NDArray[np.float64] = np.divide(found, spread, out=found, where=spread > 0)
+    return scaled
 
 
 def _assign(components: NDArray[np.float64], disc: NDArray[np.float64]) -> NDArray[np.int64]:

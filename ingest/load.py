@@ -106,7 +106,9 @@ def _store(graph: Graph, name: str, zoo: ZooModel, architecture: Architecture, p
         for each in graph.write("write/load_layers", model=name, rows=rows.layer_rows(name, architecture, row=row))
     }
     for uid, filters in rows.filter_rows(name, architecture, row=row):
-        graph.write("write/load_filters", layer=uid, labels=["InputChannel"] if uid.endswith("/input") else [], rows=filters)
+        graph.write(
+            "write/load_filters", layer=uid, labels=["InputChannel"] if uid.endswith("/input") else [], rows=filters
+        )
     graph.write("write/load_feeds", rows=_feed_rows(name, architecture))
     done, total = 0, architecture.kernels
     progress("kernels", 0, total)
@@ -192,4 +194,3 @@ def drop_model(graph: Graph, name: str, *, missing_ok: bool = False) -> None:
     graph.write("write/mark_dropping", model=name)
     graph.stream("write/drop_kernels", model=name)
     graph.stream("write/drop_nodes", model=name)
-

@@ -47,7 +47,7 @@ class Operation:
             raise StoredDataError(f"FEEDS.operations holds {text!r}, which is not an operation") from error
 
 
-class Unknown(Exception):  # noqa: N818 - a signal within ingest; the caller names the place
+class Unknown(Exception):
     """An operation that has no stored form."""
 
 
@@ -126,7 +126,7 @@ def _of_module(module: nn.Module) -> Operation | None:
         return HEAD
     if kind in _PADDINGS:
         value = getattr(module, "value", 0.0)
-        amounts = [int(each) for each in module.padding]  # type: ignore[union-attr, arg-type]
+        amounts = [int(each) for each in module.padding]  # type: ignore[union-attr]
         return Operation("pad", (("amounts", amounts), ("mode", _PADDINGS[kind]), ("value", value)))
     reader = _MODULES.get(kind)
     if reader is None:
@@ -202,24 +202,47 @@ _MODULES: dict[type[nn.Module], Callable[[Any], Operation]] = {
     nn.BatchNorm2d: _affine,
 }
 
-_SIGNATURES: dict[str, Callable[..., Any]] = {
-    "max_pool2d": lambda input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False: (
-        _pooling("maxpool", kernel_size, stride, padding, dilation, ceil_mode)
-    ),
-    "boolean_dispatch": lambda input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, **rest: (
-        _pooling("maxpool", kernel_size, stride, padding, dilation, ceil_mode)
-    ),
-    "avg_pool2d": lambda input, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None: (
-        _averaging(kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
-    ),
-    "adaptive_avg_pool2d": lambda input, output_size: Operation("adaptive_avgpool", (("size", _pair(output_size)),)),
-    "local_response_norm": lambda input, size, alpha=1e-4, beta=0.75, k=1.0: Operation(
-        "lrn", (("size", size), ("alpha", alpha), ("beta", beta), ("k", k), ("mixesChannels", True))
-    ),
-    "pad": lambda input, pad, mode="constant", value=None: Operation(
-        "pad", (("amounts", list(pad)), ("mode", mode), ("value", value or 0.0))
-    ),
+
+def _max_pool_call(
+    maps: Any, kernel: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil: Any = False, **named: Any
+) -> Operation:
+    if named.get("return_indices"):
+        raise Unknown("max pooling that returns indices")
+    return _pooling("maxpool", kernel, stride, padding, dilation, named.get("ceil_mode", ceil))
+
+
+def _average_pool_call(
+    maps: Any,
+    kernel: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    ceil_mode: Any = False,
+    count_include_pad: Any = True,
+    divisor_override: Any = None,
+) -> Operation:
+    return _averaging(kernel, stride, padding, ceil_mode, count_include_pad, divisor_override)
+
+
+def _adaptive_average_call(maps: Any, output_size: Any) -> Operation:
+    return Operation("adaptive_avgpool", (("size", _pair(output_size)),))
+
+
+def _lrn_call(maps: Any, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Operation:
+    return Operation("lrn", (("size", size), ("alpha", alpha), ("beta", beta), ("k", k), ("mixesChannels", True)))
+
+
+def _pad_call(maps: Any, pad: Any, mode: str = "constant", value: float | None = None) -> Operation:
+    return Operation("pad", (("amounts", list(pad)), ("mode", mode), ("value", value or 0.0)))
+
+
+_CALLS: dict[str, Callable[..., Operation]] = {
+    "max_pool2d": _max_pool_call,
+    "avg_pool2d": _average_pool_call,
+    "adaptive_avg_pool2d": _adaptive_average_call,
+    "local_response_norm": _lrn_call,
+    "pad": _pad_call,
 }
+_KEYWORDS = {"kernel_size": "kernel"}
 
 
 def _of_name(name: str, node: fx.Node, skip: int) -> Operation | None:
@@ -233,9 +256,9 @@ def _of_name(name: str, node: fx.Node, skip: int) -> Operation | None:
         return None
     if name in _POINTWISE:
         return _pointwise_call(name, arguments, dict(node.kwargs))
-    if name in _SIGNATURES:
-        kwargs = {key: value for key, value in node.kwargs.items() if key != "input"}
-        return _SIGNATURES[name](*arguments, **kwargs)
+    if name in _CALLS:
+        named = {_KEYWORDS.get(key, key): value for key, value in node.kwargs.items() if key != "input"}
+        return _CALLS[name](*arguments, **named)
     if name in {operator.add.__name__, "iadd", "cat", "mul"}:
         raise Unknown("it joins maps; branching networks are not supported yet")
     raise Unknown("it has no stored form yet")

@@ -1,12 +1,14 @@
 """The local registry: how models of this user are built and where their images lie.
 
 It is written only by `viscnn ingest` on this machine. Nothing that is read from Neo4j, a URL or an upload is ever
-imported, unpickled or opened as a path: the graph names a model and its weights hash, the registry says how to build it.
+imported, unpickled or opened as a path: the graph names a model and its weights hash, the registry says how to
+build it.
 """
 
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 
@@ -37,8 +39,10 @@ def registered(name: str, weights_hash: str | None = None) -> Entry:
         raise NotInGraph(
             f"model {name!r} {why}; its stored data can be read, but to run it: viscnn ingest MODEL --name {name}"
         )
-    fields = entry["recipe"]
-    recipe = Recipe(**{key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()})
+    fields: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in entry["recipe"].items()
+    }
+    recipe = Recipe(**fields)
     return Entry(recipe, entry["weights_hash"], entry["images"])
 
 
@@ -67,7 +71,7 @@ def _lock() -> FileLock:
     return FileLock(folder / "registry.lock")
 
 
-def _read() -> dict[str, dict[str, object]]:
+def _read() -> dict[str, dict[str, Any]]:
     try:
         return json.loads(_file().read_text(encoding="utf-8"))  # type: ignore[no-any-return]
     except FileNotFoundError:
@@ -76,7 +80,7 @@ def _read() -> dict[str, dict[str, object]]:
         raise ConfigError(f"{_file()} is damaged; remove it and ingest your models again") from error
 
 
-def _write(entries: dict[str, dict[str, object]]) -> None:
+def _write(entries: dict[str, dict[str, Any]]) -> None:
     partial = _file().with_suffix(".part")
     partial.write_text(json.dumps(entries, indent=1), encoding="utf-8")
     partial.replace(_file())

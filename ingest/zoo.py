@@ -170,23 +170,25 @@ def _bundled(name: str, trained: bool) -> tuple[nn.Module, str, _Defaults]:
 
 def _torchvision(name: str, pretrained: bool) -> tuple[nn.Module, str, _Defaults]:
     from torchvision import models
+    from torchvision.models._api import get_model, get_model_weights, list_models
 
-    builders = models.list_models(module=models)
+    builders = list_models(module=models)
     if name not in builders:
         known = [*BUNDLED, *builders]
         raise ModelError(
             f"no model is called {name!r}{nearest(name, known)} "
             "(use a torchvision name, mnist, cifar10, or path/to/file.py:function)"
         )
-    weights = models.get_model_weights(name).DEFAULT  # type: ignore[attr-defined]
+    weights = get_model_weights(name).DEFAULT  # type: ignore[attr-defined]
     preset = weights.transforms()
     preprocess = {
         "resize": preset.resize_size[0],
         "mean": list(preset.mean),
         "std": list(preset.std),
+        "interpolation": preset.interpolation.value,
     }
     try:
-        module = models.get_model(name, weights=weights) if pretrained else _seeded(lambda: models.get_model(name))
+        module = get_model(name, weights=weights) if pretrained else _seeded(lambda: get_model(name))
     except OSError as error:
         raise ModelError(
             f"the pretrained weights of {name} cannot be downloaded ({error}); "
@@ -225,7 +227,7 @@ def _from_file(source: str) -> tuple[nn.Module, str]:
 def _call(function: Callable[[], Any], source: str) -> Any:
     try:
         return _seeded(function)
-    except Exception as error:  # noqa: BLE001 - the user's own code may raise anything
+    except Exception as error:
         raise ModelError(f"{source} failed: {type(error).__name__}: {' '.join(str(error).split())[:200]}") from error
 
 
@@ -249,6 +251,6 @@ def _import(file: Path) -> ModuleType:
     try:
         with _beside(file):
             spec.loader.exec_module(loaded)
-    except Exception as error:  # noqa: BLE001 - the user's own code may raise anything
+    except Exception as error:
         raise ModelError(f"{file} cannot be imported: {type(error).__name__}: {error}") from error
     return loaded

@@ -3,6 +3,9 @@
 | environment variable | meaning | default |
 | --- | --- | --- |
 | VISCNN_HOME | data folder of this user: managed server, registry, cache | `platformdirs.user_data_dir("viscnn")` |
+| VISCNN_JARS | folder of the managed server's jars, to share it between homes | `VISCNN_HOME/jars` |
+| VISCNN_MAVEN | base address of a Maven mirror to fetch the jars from | the repository that `jgo` knows |
+| VISCNN_HEAP, VISCNN_PAGECACHE | memory of the managed server | 1g, 512m |
 | VISCNN_DATA | folder of public test and benchmark data | `../shared/data` beside the checkout, if it exists |
 | NEO4J_URI | another Neo4j than the managed one | the managed server |
 | NEO4J_USERNAME, NEO4J_PASSWORD, NEO4J_DATABASE | used with NEO4J_URI | neo4j, (none), the server's default |

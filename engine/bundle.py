@@ -1,0 +1,69 @@
+"""A model ready to run: its architecture, classes, preprocessing and images, built from the local registry."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from viscnn.engine.images import ImageCollection
+from viscnn.engine.sources import open_source
+
+from viscnn.engine.labels import class_indices
+from viscnn.engine.preprocess import Preprocess
+from viscnn.errors import ImagesError, NotInGraph
+from viscnn.ingest.architecture import Architecture, read_architecture
+from viscnn.ingest.registry import registered
+from viscnn.ingest.zoo import build
+
+__all__ = ["Bundle", "load_bundle"]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """Everything that scoring needs of a model; images are opened when first asked for."""
+
+    name: str
+    architecture: Architecture = field(repr=False)
+    classes: tuple[str, ...]
+    preprocess: Preprocess
+    weights_hash: str
+    images: str | None
+
+    @cached_property
+    def collection(self) -> ImageCollection:
+        """The images of the model; raises ImagesError when none are registered."""
+        if self.images is None:
+            raise ImagesError(
+                f"model {self.name!r} has no images; give them with --images FOLDER (or when ingesting it)"
+            )
+        return open_source(self.images)
+
+    def class_numbers(self) -> list[int | None]:
+        """Per image of the collection the number of its class, None where its label is no class of the model."""
+        return self._class_numbers
+
+    @cached_property
+    def _class_numbers(self) -> list[int | None]:
+        return class_indices(self.collection.items, self.classes)
+
+
+def load_bundle(name: str, weights_hash: str, *, images: str | None = None) -> Bundle:
+    """Build the registered model `name` and check that it is the one in the graph.
+
+    Args:
+        weights_hash: hash of the stored model's weights.
+        images: an image source instead of the registered one.
+
+    Raises:
+        NotInGraph: not registered on this machine, or with other weights; the message names the command.
+    """
+    entry = registered(name, weights_hash)
+    zoo = build(entry.recipe)
+    if zoo.weights_hash != weights_hash:
+        raise NotInGraph(f"the weights of model {name!r} have changed since it was ingested; ingest it with --replace")
+    return Bundle(
+        name=name,
+        architecture=read_architecture(zoo.module, zoo.input_shape),
+        classes=zoo.classes,
+        preprocess=Preprocess.from_json(zoo.preprocess),
+        weights_hash=weights_hash,
+        images=images or entry.images,
+    )

@@ -1,0 +1,195 @@
+"""Circuits: extracted from stored scores, verified by running the masked network, and only then stored.
+
+1. read the query's scores from the graph; number all filters, input channels first;
+2. select the kernels (selection.py), and controls of the same size (controls.py);
+3. run the masked networks on `check` images and correlate the target's response with the unmasked one (verify.py);
+4. store the circuit with its evidence in one transaction.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from viscnn.engine.bundle import Bundle
+from viscnn.engine.connectivity import LayerScores, Mask, Network
+from viscnn.engine.criteria import criterion_called
+from viscnn.engine.run import QueryReport, read_scores
+from viscnn.engine.selection import SCALES, Selection, select
+from viscnn.engine.target import Target
+from viscnn.engine.verify import ABLATIONS, Evidence, VerifySpec, verify
+from viscnn.errors import ExpressionError, NotInGraph, StoredDataError, nearest
+from viscnn.graph import Graph
+from viscnn.ingest.architecture import Architecture
+from viscnn.ingest.rows import channel_names
+
+__all__ = ["DEFAULT_SCALE", "CircuitReport", "CircuitSpec", "extract", "filter_uids", "layer_network", "store"]
+
+DEFAULT_SCALE = "sum"
+
+
+@dataclass(frozen=True)
+class CircuitSpec:
+    """How a circuit is chosen and checked; `keep` is the share of the kernels upstream of the target."""
+
+    keep: float
+    scale: str = DEFAULT_SCALE
+    excitatory: bool = False
+    verify: VerifySpec = field(default_factory=VerifySpec)
+
+    def check(self) -> None:
+        """Raise ExpressionError when a setting cannot be used, before anything is computed."""
+        if not 0 < self.keep <= 1:
+            raise ExpressionError(f"the kept fraction {self.keep} must be above 0 and at most 1; give for example 0.1")
+        for what, value, known in (("scale", self.scale, SCALES), ("ablation", self.verify.ablation, ABLATIONS)):
+            if value not in known:
+                raise ExpressionError(f"unknown {what} {value!r}{nearest(value, known)} (one of {', '.join(known)})")
+
+
+@dataclass(frozen=True)
+class CircuitReport:
+    """A verified circuit."""
+
+    uid: str
+    model: str
+    target: str
+    query: str
+    spec: CircuitSpec
+    selection: Selection
+    evidence: Evidence
+    inputs: dict[str, list[int]]  # kept kernel inputs by filter uid
+    target_layer_index: int
+
+
+def filter_uids(model: str, architecture: Architecture) -> list[str]:
+    """The uids of all filters in the numbering of `layer_network`: input channels first, then layer by layer."""
+    names = channel_names(architecture.input_shape[0])
+    return [f"{model}/input/{name}" for name in names] + [
+        f"{model}/{layer.name}/{channel}" for layer in architecture.layers for channel in range(layer.filters)
+    ]
+
+
+def layer_network(model: str, architecture: Architecture, kernels: list[NDArray[np.float64]]) -> Network:
+    """The network of a sequential architecture for selection, with kernel scores (filters, inputs) per layer."""
+    start, sources = architecture.input_shape[0], 0
+    network = []
+    for layer, scores in zip(architecture.layers, kernels, strict=True):
+        first = np.array([layer.source_start(output) for output in range(layer.filters)])
+        network.append(
+            LayerScores(
+                uid=f"{model}/{layer.name}",
+                kernel=scores,
+                source_of=sources + first[:, None] + np.arange(layer.inputs)[None, :],
+                target_of=np.arange(start, start + layer.filters),
+                positions=layer.positions,
+            )
+        )
+        sources, start = start, start + layer.filters
+    return tuple(network)
+
+
+def extract(graph: Graph, bundle: Bundle, query: QueryReport, target: Target, spec: CircuitSpec) -> CircuitReport:
+    """Extract and verify the circuit that the stored scores of `query` select for `target`.
+
+    Raises:
+        ExpressionError: a kept fraction outside (0, 1], an unknown scale or ablation.
+        StoredDataError: the stored scores do not fit the model.
+    """
+    spec.check()
+    architecture = bundle.architecture
+    network = layer_network(bundle.name, architecture, _stored_kernels(graph, bundle, query.uid))
+    targets = _target_numbers(architecture, target)
+    sources = np.arange(architecture.input_shape[0])
+    selection = select(
+        network,
+        targets,
+        sources,
+        keep=spec.keep,
+        scale=spec.scale,
+        signed=criterion_called(query.criterion).signed,
+        excitatory=spec.excitatory,
+    )
+    evidence = verify(bundle, query, target, network, selection, targets, sources, spec.verify)
+    uid = _uid(bundle.name, query.uid, target.text, spec)
+    return CircuitReport(
+        uid=uid,
+        model=bundle.name,
+        target=target.text,
+        query=query.uid,
+        spec=spec,
+        selection=selection,
+        evidence=evidence,
+        inputs=_kept_inputs(bundle.name, architecture, selection.mask),
+        target_layer_index=(target.layer or architecture.layers[-1]).index,
+    )
+
+
+def _stored_kernels(graph: Graph, bundle: Bundle, uid: str) -> list[NDArray[np.float64]]:
+    layers = bundle.architecture.layers
+    kernels, _ = read_scores(graph, uid, [layer.filters for layer in layers])
+    for layer, scores in zip(layers, kernels, strict=True):
+        if scores.shape != (layer.filters, layer.inputs):
+            raise StoredDataError(f"query {uid} has no complete scores for layer {layer.name}; run the query again")
+    return kernels
+
+
+def _target_numbers(architecture: Architecture, target: Target) -> NDArray[np.int64]:
+    """Numbers of the filters that the circuit must reach: one filter, or all of a layer (the last, for logits)."""
+    layer = target.layer or architecture.layers[-1]
+    start = architecture.input_shape[0] + sum(each.filters for each in architecture.layers[: layer.index - 1])
+    return np.arange(start, start + layer.filters) if target.channel is None else np.array([start + target.channel])
+
+
+def _kept_inputs(model: str, architecture: Architecture, mask: Mask) -> dict[str, list[int]]:
+    """Kept kernel inputs by filter uid; the filters without any are not in the circuit."""
+    return {
+        f"{model}/{layer.name}/{channel}": np.flatnonzero(kept[channel]).tolist()
+        for layer, kept in zip(architecture.layers, mask, strict=True)
+        for channel in np.flatnonzero(kept.any(axis=1)).tolist()
+    }
+
+
+def _uid(model: str, query: str, target: str, spec: CircuitSpec) -> str:
+    key = json.dumps([query, target, spec.keep, spec.scale, spec.excitatory, vars(spec.verify)], default=str)
+    return f"{model}/circuit/{hashlib.sha256(key.encode()).hexdigest()[:12]}"
+
+
+def store(graph: Graph, report: CircuitReport) -> None:
+    """Write a verified circuit in one transaction; raises StoredDataError when fewer kernels are stored than kept."""
+    rows = [{"uid": uid, "kernelInputs": inputs} for uid, inputs in report.inputs.items()]
+    written = graph.write("write/save_circuit", uid=report.uid, properties=_properties(report), rows=rows)
+    if not written or written[0]["kernels"] != report.selection.kernels:
+        raise StoredDataError(f"circuit {report.uid}: {report.selection.kernels} kernels were sent, stored: {written}")
+
+
+def _properties(report: CircuitReport) -> dict[str, Any]:
+    evidence, selection = report.evidence, report.selection
+    return {
+        "model": report.model,
+        "target": report.target,
+        "targetLayerIndex": report.target_layer_index,
+        "query": report.query,
+        "scale": report.spec.scale,
+        "keep": report.spec.keep,
+        "ablation": report.spec.verify.ablation,
+        "askedKernels": selection.asked_kernels,
+        "upstreamKernels": selection.upstream_kernels,
+        "keptFraction": selection.kept_fraction,
+        "kernels": selection.kernels,
+        "filters": len(report.inputs),
+        "collapsed": selection.collapsed,
+        "createdAt": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        **evidence.properties(),
+    }
+
+
+def require_query(graph: Graph, uid: str) -> dict[str, Any]:
+    """The properties of a complete stored query; raises NotInGraph."""
+    found = graph.read("read/query", uid=uid)
+    if not found or found[0]["status"] != "complete":
+        raise NotInGraph(f"no complete query {uid!r} is stored (list them with: viscnn queries --model MODEL)")
+    return found[0]

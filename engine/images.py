@@ -1,0 +1,263 @@
+"""Images with their labels, their fixed part (score or check) and their image sets.
+
+A collection is read from a source (module `sources`); it lists and hashes everything, and decodes on demand.
+"""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import PurePosixPath
+from typing import Literal, Self
+
+from PIL import Image
+
+from viscnn.engine.names import Names, composed, quote
+from viscnn.engine.preprocess import Preprocess, batches
+from viscnn.errors import ExpressionError, ImagesError, nearest
+
+__all__ = [
+    "OVERALL",
+    "Found",
+    "ImageCollection",
+    "ImageItem",
+    "Part",
+    "Preprocess",
+    "batches",
+    "images_hash",
+    "part_of",
+]
+
+Part = Literal["score", "check"]
+OVERALL = "overall"
+SCORE_SHARE = 0.7
+_MOST_SUGGESTED = 5000  # difflib takes a second for more names
+
+
+@dataclass(frozen=True)
+class ImageItem:
+    """One image, not yet decoded.
+
+    Attributes:
+        path: relative to the source's root, with `/`; `mnist/00017`, `train/00042` in archives.
+        image_hash: SHA-256, in hex, of the file's bytes; of raw pixels, those of the uint8 array (H, W[, C]).
+        label: name of the class as supplied, or None.
+        part: `score` or `check`.
+        aliases: other names of the label: a wnid, or its number in the source's own list of classes (`#134`).
+    """
+
+    path: str
+    image_hash: str
+    label: str | None
+    part: Part
+    aliases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a name in an input expression means: an image set, or a single image.
+
+    Attributes:
+        name: the set's name or the image's path as the collection spells it.
+        indices: positions in `ImageCollection.items`.
+        single: an image named by itself, which is used whatever its part.
+    """
+
+    name: str
+    indices: tuple[int, ...]
+    single: bool
+
+
+def part_of(image_hash: str) -> Part:
+    """The fixed part of an image: 70 % of all hashes are `score`, the others `check`."""
+    return "score" if int(image_hash[:8], 16) < int(SCORE_SHARE * 2**32) else "check"
+
+
+def images_hash(items: Iterable[ImageItem]) -> str:
+    """SHA-256, in hex, of the sorted image hashes, one a line: the same for the same images in any order."""
+    return hashlib.sha256("\n".join(sorted(item.image_hash for item in items)).encode()).hexdigest()
+
+
+def _group(
+    items: Iterable[ImageItem], classes: Iterable[tuple[str, tuple[str, ...]]]
+) -> tuple[dict[str, tuple[int, ...]], dict[str, tuple[str, ...]]]:
+    """Image sets by label, and the aliases of each, `classes` (label and aliases) first, even where they are empty.
+
+    Two classes of one label (ImageNet has two cranes) become two sets, `crane (n02012849)` and `crane (n03126707)`.
+    """
+    members: dict[tuple[str, tuple[str, ...]], list[int]] = {known: [] for known in classes}
+    for index, item in enumerate(items):
+        if item.label is not None:
+            members.setdefault((item.label, item.aliases), []).append(index)
+    namesakes: defaultdict[str, int] = defaultdict(int)
+    for label, _ in members:
+        namesakes[label] += 1
+    sets: dict[str, tuple[int, ...]] = {}
+    aliases: dict[str, tuple[str, ...]] = {}
+    for number, ((label, others), indices) in enumerate(members.items(), start=1):
+        shared = namesakes[label] > 1
+        name = f"{label} ({others[0] if others else number})" if shared else label
+        sets[name] = (*sets.get(name, ()), *indices)
+        aliases[name] = (label, *others) if shared else others
+    return sets, aliases
+
+
+@dataclass(frozen=True, eq=False)
+class ImageCollection:
+    """Images in a fixed order, grouped in named image sets; `overall` is all of them.
+
+    Attributes:
+        items: the images.
+        skipped: path and reason of every file that is no usable image.
+        sets: positions in `items` by name of the image set; a set may be empty.
+        aliases: other names of the sets, such as wnids.
+        reader: decodes one image, given its position.
+        source: what the images were read from, for messages.
+    """
+
+    items: tuple[ImageItem, ...]
+    skipped: tuple[tuple[str, str], ...]
+    sets: Mapping[str, tuple[int, ...]]
+    aliases: Mapping[str, tuple[str, ...]] = field(repr=False)
+    reader: Callable[[int], Image.Image] = field(repr=False)
+    source: str
+
+    @classmethod
+    def of(
+        cls,
+        items: Iterable[ImageItem],
+        reader: Callable[[int], Image.Image],
+        *,
+        source: str,
+        skipped: Iterable[tuple[str, str]] = (),
+        classes: Iterable[tuple[str, tuple[str, ...]]] = (),
+        whole: str | None = None,
+    ) -> Self:
+        """Group images by label.
+
+        Args:
+            items: the images.
+            reader: decodes one image, given its position.
+            source: what they were read from, for messages.
+            skipped: path and reason of files that are no usable images.
+            classes: labels with their aliases that exist even where no image bears them, in their order.
+            whole: a name for all images where none has a label.
+
+        Raises:
+            ImagesError: no image is left, or an image set is called `overall`.
+        """
+        known, left_out = tuple(items), tuple(skipped)
+        if not known:
+            raise ImagesError(_nothing(source, left_out))
+        sets, aliases = _group(known, classes)
+        clash = next((name for name in sets if name.casefold() == OVERALL), None)
+        if clash is not None:
+            raise ImagesError(f"{source} has an image set {clash!r}, a name that means all images; rename it")
+        if not sets and whole and whole.casefold() != OVERALL:
+            sets, aliases = {whole: tuple(range(len(known)))}, {}
+        everything = {OVERALL: tuple(range(len(known)))}
+        return cls(known, left_out, everything | sets, aliases, reader, source)
+
+    def names(self) -> tuple[str, ...]:
+        """Names of the image sets, `overall` first."""
+        return tuple(self.sets)
+
+    def read(self, index: int) -> Image.Image:
+        """Decode one image.
+
+        Raises:
+            ImagesError: names the path; the image is corrupt, gone, or outside the source's root.
+        """
+        return self.reader(index)
+
+    def find(self, name: str) -> Found:
+        """The image set that `name` means, else the image whose path or file name it is.
+
+        Exact, then any synonym or alias, then without regard to case and with `_` and space alike.
+
+        Raises:
+            ExpressionError: nothing of this name (the nearest are suggested), or several things.
+        """
+        names = self.names()
+        found = [Found(names[each], self.sets[names[each]], single=False) for each in self._set_names.lookup(name)]
+        if not found:
+            found = [Found(self.items[each].path, (each,), single=True) for each in self._images_called(name)]
+        if not found:
+            raise ExpressionError(self._unknown(name))
+        if len(found) > 1:
+            kind = "images" if found[0].single else "image sets"
+            listed = ", ".join(quote(each.name) for each in found[:5]) + (", ..." if len(found) > 5 else "")
+            raise ExpressionError(f"{name!r} is one of {len(found)} {kind}: {listed}; name one of them")
+        return found[0]
+
+    def select(
+        self, name: str, part: Part | None, limit: int | None = None, *, required: bool = False
+    ) -> tuple[int, ...]:
+        """Positions of the images of a set (or of a single image) that belong to a part.
+
+        Args:
+            name: as for `find`.
+            part: `score` or `check`; None for both. A single image is taken whatever its part.
+            limit: at most so many, the first by content hash: a random sample that is always the same.
+            required: raise when nothing is selected, instead of returning an empty tuple.
+
+        Raises:
+            ExpressionError: from `find`.
+            ImagesError: the limit is not positive; nothing is selected and something is `required`.
+        """
+        if limit is not None and limit < 1:
+            raise ImagesError(f"cannot use {limit} images per image set; ask for at least 1")
+        found = self.find(name)
+        if found.single:
+            return found.indices
+        chosen = tuple(each for each in found.indices if part is None or self.items[each].part == part)
+        if required and not chosen:
+            total = len(found.indices)
+            detail = f"none of its {total} images is in the {part} part" if total else "it is empty"
+            raise ImagesError(f"image set {found.name!r} of {self.source} has no images to use: {detail}")
+        if limit is None or limit >= len(chosen):
+            return chosen
+        return tuple(sorted(chosen, key=lambda each: (self.items[each].image_hash, each))[:limit])
+
+    @cached_property
+    def _set_names(self) -> Names:
+        return Names((name, self.aliases.get(name, ())) for name in self.sets)
+
+    @cached_property
+    def _by_path(self) -> tuple[dict[str, list[int]], ...]:
+        exact: defaultdict[str, list[int]] = defaultdict(list)
+        file: defaultdict[str, list[int]] = defaultdict(list)
+        lenient: defaultdict[str, list[int]] = defaultdict(list)
+        for index, item in enumerate(self.items):
+            path = composed(item.path)
+            exact[path].append(index)
+            file[PurePosixPath(path).name].append(index)
+            for key in {path.casefold(), PurePosixPath(path).name.casefold()}:
+                lenient[key].append(index)
+        return exact, file, lenient
+
+    def _images_called(self, name: str) -> list[int]:
+        exact, file, lenient = self._by_path
+        key = composed(name).removeprefix("./")
+        return exact.get(key) or file.get(key) or lenient.get(key.casefold(), [])
+
+    def _unknown(self, name: str) -> str:
+        left, slash, right = name.rpartition("/")
+        hint = (
+            f"; to divide, write {left} / {right}" if slash and right.isdigit() and self._set_names.lookup(left) else ""
+        )
+        hint = hint or nearest(name, self._set_names.known())
+        if not hint and len(self.items) <= _MOST_SUGGESTED:
+            hint = nearest(name, [PurePosixPath(item.path).name for item in self.items])
+        if not hint:
+            some = [name for name in self.names() if name != OVERALL][:5]
+            hint = f"; it has {', '.join([OVERALL, *some])}{', ...' if len(self.sets) > len(some) + 1 else ''}"
+        return f"no image set or image is called {name!r} in {self.source}{hint}"
+
+
+def _nothing(source: str, skipped: tuple[tuple[str, str], ...]) -> str:
+    if not skipped:
+        return f"{source} holds no images"
+    path, reason = skipped[0]
+    return f"{source} holds no usable images: {len(skipped)} files skipped, the first is {path} ({reason})"

@@ -1,0 +1,185 @@
+"""From a picture to the tensor that a model was trained on, and from many pictures to batches."""
+
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import numpy as np
+from PIL import Image
+
+from viscnn.errors import ImagesError, StoredDataError
+
+if TYPE_CHECKING:
+    import torch
+
+    from viscnn.engine.images import ImageCollection
+
+__all__ = ["Preprocess", "batches"]
+
+_FILTERS = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+}
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """How a model wants its images: resize, crop, `(pixels * scale - mean) / std`.
+
+    With `resize` and `size`: short side to `resize`, then the central `size` (torchvision's classification presets);
+    a `resize` too small for the crop is taken as the crop's longer side.
+    With `size` alone: resized to exactly that. With `resize` alone: no crop. With neither: as the picture is.
+
+    Attributes:
+        size: height and width in pixels of the tensor.
+        resize: short side in pixels before the crop.
+        mode: `L` for one channel, `RGB` for three.
+        scale: factor on the pixels 0..255; 1/255, or 1 for nets on raw pixels.
+        mean, std: one number per channel; zeros and ones when left out.
+        interpolation: `bilinear`, `bicubic` or `nearest`, antialiased.
+
+    Raises:
+        ImagesError: a value that cannot be used.
+    """
+
+    size: tuple[int, int] | None = None
+    resize: int | None = None
+    mode: Literal["L", "RGB"] = "RGB"
+    scale: float = 1 / 255
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    interpolation: str = "bilinear"
+
+    def __post_init__(self) -> None:
+        if self.mode not in ("L", "RGB"):
+            raise ImagesError(f"preprocess: mode is {self.mode!r}; use L or RGB")
+        object.__setattr__(self, "size", tuple(self.size) if self.size else None)
+        object.__setattr__(self, "mean", tuple(map(float, self.mean)) or (0.0,) * self.channels)
+        object.__setattr__(self, "std", tuple(map(float, self.std)) or (1.0,) * self.channels)
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if len(values) != self.channels or not all(map(math.isfinite, values)):
+                raise ImagesError(f"preprocess: {name} is {values}; give {self.channels} finite numbers")
+        if 0 in self.std or not math.isfinite(self.scale) or self.scale == 0:
+            raise ImagesError(f"preprocess: std is {self.std} and scale {self.scale}; zero and infinity are not usable")
+        if self.interpolation not in _FILTERS:
+            raise ImagesError(f"preprocess: interpolation is {self.interpolation!r}; use one of {', '.join(_FILTERS)}")
+        self._check_sizes()
+
+    def _check_sizes(self) -> None:
+        if self.size is not None and (len(self.size) != 2 or min(self.size) < 1):
+            raise ImagesError(f"preprocess: size is {self.size}; give height and width in pixels")
+        if self.resize is not None and self.resize < 1:
+            raise ImagesError(f"preprocess: resize is {self.resize}; give the short side in pixels")
+
+    @property
+    def channels(self) -> int:
+        """1 for `L`, 3 for `RGB`."""
+        return len(self.mode)
+
+    def to_json(self) -> str:
+        """JSON text with the names of the attributes."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, stored: str | Mapping[str, Any]) -> Self:
+        """The inverse of `to_json`; a parsed object is taken as well.
+
+        Raises:
+            StoredDataError: not such an object.
+        """
+        try:
+            values = json.loads(stored) if isinstance(stored, str) else dict(stored)
+            lists = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
+            return cls(**{**values, **lists})
+        except (ValueError, TypeError, AttributeError, ImagesError) as error:
+            raise StoredDataError(f"stored preprocess {str(stored)[:120]!r} cannot be used: {error}") from error
+
+    def crop(self, image: Image.Image) -> Image.Image:
+        """The picture as the model sees it, before scaling: in the right mode, resized and cropped."""
+        picture = _eight_bit(image).convert(self.mode)
+        height, width = picture.height, picture.width
+        if self.resize is not None:
+            side, short = max(self.resize, *(self.size or (1,))), min(height, width)
+            height, width = (int(side * each / short) for each in (height, width))
+        elif self.size is not None:
+            height, width = self.size
+        if (width, height) != picture.size:
+            picture = picture.resize((width, height), _FILTERS[self.interpolation])
+        if self.resize is None or self.size is None:
+            return picture
+        top, left = (round((full - crop) / 2.0) for full, crop in zip((height, width), self.size, strict=True))
+        return picture.crop((left, top, left + self.size[1], top + self.size[0]))
+
+    def apply(self, image: Image.Image) -> "torch.Tensor":
+        """Float32 tensor (C, H, W) of a picture of any mode."""
+        import torch
+
+        picture = self.crop(image)
+        pixels = np.asarray(picture, dtype=np.float32).reshape(picture.height, picture.width, self.channels)
+        mean, std = (np.asarray(each, dtype=np.float32) for each in (self.mean, self.std))
+        values = (pixels * np.float32(self.scale) - mean) / std
+        return torch.from_numpy(np.ascontiguousarray(values.transpose(2, 0, 1)))
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    """Pictures of 16 or 32 bits per pixel as 8 bits: Pillow's own conversion would clip instead of scale."""
+    if not image.mode.startswith("I"):
+        return image
+    values = np.asarray(image).astype(np.int64)
+    return Image.fromarray(np.clip(values >> 8, 0, 255).astype(np.uint8))
+
+
+def batches(
+    collection: "ImageCollection",
+    indices: Sequence[int],
+    preprocess: Preprocess,
+    *,
+    batch_size: int,
+    on_skip: Callable[[str, str], None] = lambda path, reason: None,
+) -> Iterator[tuple[list[int], "torch.Tensor"]]:
+    """Images as batches, in order; every batch but the last is full.
+
+    Args:
+        collection: where the images are read from.
+        indices: images, by their position in `collection.items`.
+        preprocess: applied to each picture.
+        batch_size: images per batch.
+        on_skip: called with path and reason for every image that cannot be decoded; it is left out.
+
+    Yields:
+        Positions *in `indices`* of the batch's images, and their float32 tensor (n, C, H, W).
+
+    Raises:
+        ImagesError: no image at all, none that can be decoded, or images of unlike sizes.
+    """
+    import torch
+
+    if not indices:
+        raise ImagesError("no images: the image set is empty")
+    first_flaw, any_read = "", False
+    positions: list[int] = []
+    tensors: list[torch.Tensor] = []
+    for position, index in enumerate(indices):
+        try:
+            tensor = preprocess.apply(collection.read(index))
+        except ImagesError as error:
+            first_flaw = first_flaw or str(error)
+            on_skip(collection.items[index].path, str(error))
+            continue
+        if tensors and tensor.shape != tensors[0].shape:
+            sizes = [f"{each.shape[1]}x{each.shape[2]}" for each in (tensors[0], tensor)]
+            path = collection.items[index].path
+            raise ImagesError(f"images of unlike sizes ({path} is {sizes[1]}, not {sizes[0]}); give the input size")
+        any_read = True
+        positions.append(position)
+        tensors.append(tensor)
+        if len(tensors) == batch_size:
+            yield positions, torch.stack(tensors)
+            positions, tensors = [], []
+    if tensors:
+        yield positions, torch.stack(tensors)
+    if not any_read:
+        raise ImagesError(f"none of the {len(indices)} images can be decoded: {first_flaw}")

@@ -1,0 +1,245 @@
+"""One query end to end: parse, find images, score each image set, combine, write back, activate.
+
+A contrast such as `tiger - overall` acts on the mean scores of its image sets (difference of averages): each set is
+scored once, cached, and combined linearly. Scores are stored raw and signed; views clip and normalise.
+"""
+
+import hashlib
+import json
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from viscnn.engine.bundle import Bundle
+from viscnn.engine.criteria import criterion_called
+from viscnn.engine.expression import parse
+from viscnn.engine.images import images_hash
+from viscnn.engine.output import parse_output
+from viscnn.engine.scoring import Progress, SetScores, score_images
+from viscnn.engine.target import resolve
+from viscnn.graph import Graph
+
+__all__ = ["DEFAULT_OUTPUT", "QueryReport", "QuerySpec", "read_scores", "run_query", "score_query"]
+
+FEW_EFFECTIVE = 5.0
+
+
+@dataclass(frozen=True)
+class QuerySpec:
+    """What a person asks: input expression, output, criterion, and at most how many images of each set are used.
+
+    `output` None means the loss, or the mean of the last layer for a model without logits; `max_images` 0 means all.
+    """
+
+    input: str
+    output: str | None = None
+    criterion: str = "taylor"
+    max_images: int = 500
+
+
+@dataclass(frozen=True)
+class QueryReport:
+    """A scored query: arrays per layer in depth order, and what it rests on."""
+
+    uid: str
+    model: str
+    text: str
+    input: str
+    output: str
+    criterion: str
+    kernels: tuple[NDArray[np.float64], ...]
+    filters: tuple[NDArray[np.float64], ...]
+    images: int
+    available_images: int
+    effective_images: float
+    images_hash: str
+    warnings: tuple[str, ...]
+    seconds: dict[str, float]
+    activated: bool = False
+
+
+DEFAULT_OUTPUT = "loss"
+
+
+class Phases:
+    """Seconds per named phase, measured between calls."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._since = time.monotonic()
+
+    def end(self, name: str) -> None:
+        """The time since the last call belongs to `name`."""
+        now = time.monotonic()
+        self.seconds[name] = round(self.seconds.get(name, 0.0) + now - self._since, 4)
+        self._since = now
+
+
+def score_query(
+    bundle: Bundle,
+    spec: QuerySpec,
+    *,
+    progress: Progress = lambda step, done, total: None,
+    phases: Phases | None = None,
+) -> QueryReport:
+    """Compute the scores of a query without touching the graph.
+
+    Raises:
+        ExpressionError: a malformed or unknown input, output or criterion.
+        ImagesError: an image set is empty.
+    """
+    phases = phases or Phases()
+    expression = parse(spec.input).renamed(lambda name: bundle.collection.find(name).name)
+    output = spec.output or (DEFAULT_OUTPUT if bundle.architecture.logits else "layer:LAST")
+    target = resolve(parse_output(output), model=bundle.name, architecture=bundle.architecture, classes=bundle.classes)
+    criterion = criterion_called(spec.criterion)
+    chosen = {
+        name: bundle.collection.select(name, "score", spec.max_images or None, required=True)
+        for name in expression.names
+    }
+    phases.end("images")
+    parts = [
+        (weight, score_images(bundle, chosen[name], target, criterion, progress=progress))
+        for weight, name in expression.terms
+    ]
+    phases.end("scores")
+    used = sorted({index for indices in chosen.values() for index in indices})
+    available = {index for name in expression.names for index in bundle.collection.select(name, "score")}
+    effective = _effective_images(parts)
+    digest = images_hash([bundle.collection.items[index] for index in used])
+    return QueryReport(
+        uid=_uid(bundle, str(expression), target.text, criterion.name, digest),
+        model=bundle.name,
+        text=f"{expression} -> {target.text} [{criterion.name}]",
+        input=str(expression),
+        output=target.text,
+        criterion=criterion.name,
+        kernels=_combined([(weight, scores.kernels) for weight, scores in parts]),
+        filters=_combined([(weight, scores.filters) for weight, scores in parts]),
+        images=len(used),
+        available_images=len(available),
+        effective_images=effective,
+        images_hash=digest,
+        warnings=_warnings(parts, effective, len(used), len(available)),
+        seconds=phases.seconds,
+    )
+
+
+def _combined(parts: list[tuple[float, tuple[NDArray[np.float64], ...]]]) -> tuple[NDArray[np.float64], ...]:
+    return tuple(
+        np.sum([weight * layers[number] for weight, layers in parts], axis=0) for number in range(len(parts[0][1]))
+    )
+
+
+def _effective_images(parts: list[tuple[float, SetScores]]) -> float:
+    """(sum s)^2 / sum s^2 over the images' shares of the result: how many images decide it."""
+    shares = np.concatenate([abs(weight) * scores.totals / len(scores.totals) for weight, scores in parts])
+    squares = float((shares**2).sum())
+    return float(shares.sum()) ** 2 / squares if squares > 0 else 0.0
+
+
+def _warnings(parts: list[tuple[float, SetScores]], effective: float, used: int, available: int) -> tuple[str, ...]:
+    found = []
+    if used < available:
+        found.append(f"{used} of {available} images were used (the same ones each time); --max-images 0 uses all")
+    guessed = sum(scores.guessed_labels for _, scores in parts)
+    if guessed:
+        found.append(f"{guessed} images have a label that is no class of the model: its own prediction was used")
+    skipped = sum(len(scores.skipped) for _, scores in parts)
+    if skipped:
+        found.append(f"{skipped} images could not be decoded and were left out")
+    if effective < FEW_EFFECTIVE < used:
+        found.append(f"{effective:.1f} images decide the result (of {used}): a few of them dominate")
+    return tuple(found)
+
+
+def _uid(bundle: Bundle, expression: str, output: str, criterion: str, images: str) -> str:
+    key = json.dumps([bundle.weights_hash, expression, output, criterion, images])
+    return f"{bundle.name}/query/{hashlib.sha256(key.encode()).hexdigest()[:12]}"
+
+
+def run_query(
+    graph: Graph,
+    bundle: Bundle,
+    spec: QuerySpec,
+    *,
+    activate: bool = True,
+    progress: Progress = lambda step, done, total: None,
+) -> QueryReport:
+    """Score a query, write it to SCORED and (unless told otherwise) activate it.
+
+    Nothing is written before all scores are there, so a failing query leaves the graph as it was.
+    """
+    phases = Phases()
+    report = score_query(bundle, spec, progress=progress, phases=phases)
+    if not _is_stored(graph, report):
+        graph.write("write/save_query", model=bundle.name, uid=report.uid, properties=_properties(report, phases))
+        graph.write("write/save_scores", uid=report.uid, rows=_score_rows(bundle, report))
+        if _is_importance(bundle, report):
+            graph.write("write/save_importance", uid=report.uid)
+    phases.end("write")
+    if activate:
+        graph.write("write/activate_query", model=bundle.name, uid=report.uid)
+        phases.end("activate")
+    return QueryReport(**{**vars(report), "seconds": phases.seconds, "activated": activate})
+
+
+def _is_stored(graph: Graph, report: QueryReport) -> bool:
+    found = graph.read("read/query", uid=report.uid)
+    return bool(found) and found[0]["status"] == "complete"
+
+
+def _is_importance(bundle: Bundle, report: QueryReport) -> bool:
+    """Whether this query is the one that `importance` caches: taylor of `overall` towards the loss."""
+    default = resolve(
+        parse_output("loss" if bundle.architecture.logits else "layer:LAST"),
+        model=bundle.name,
+        architecture=bundle.architecture,
+        classes=bundle.classes,
+    )
+    return (report.input, report.criterion, report.output) == ("overall", "taylor", default.text)
+
+
+def _properties(report: QueryReport, phases: Phases) -> dict[str, Any]:
+    return {
+        "text": report.text,
+        "input": report.input,
+        "output": report.output,
+        "criterion": report.criterion,
+        "parameters": "{}",
+        "images": report.images,
+        "imagesHash": report.images_hash,
+        "effectiveImages": report.effective_images,
+        "createdAt": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "seconds": sum(phases.seconds.values()),
+    }
+
+
+def _score_rows(bundle: Bundle, report: QueryReport) -> list[dict[str, Any]]:
+    return [
+        {
+            "uid": f"{bundle.name}/{layer.name}/{channel}",
+            "score": float(report.filters[number][channel]),
+            "kernelScores": report.kernels[number][channel].tolist(),
+        }
+        for number, layer in enumerate(bundle.architecture.layers)
+        for channel in range(layer.filters)
+    ]
+
+
+def read_scores(
+    graph: Graph, uid: str, filters: list[int]
+) -> tuple[list[NDArray[np.float64]], list[NDArray[np.float64]]]:
+    """Stored kernel and filter scores of a query per layer; `filters` are the layers' numbers of filters."""
+    rows = graph.read("read/query_scores", uid=uid)
+    kernels, scores, start = [], [], 0
+    for count in filters:
+        part = rows[start : start + count]
+        kernels.append(np.array([row["kernelScores"] for row in part], dtype=np.float64))
+        scores.append(np.array([row["score"] for row in part], dtype=np.float64))
+        start += count
+    return kernels, scores

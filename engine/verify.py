@@ -1,0 +1,211 @@
+"""Does a circuit predict? The masked network, run on images that no score was computed from.
+
+A removed kernel contributes conv(W (1 - M), x') instead of conv(W (1 - M), x), with x' nothing (`zero`), the mean
+input map over scoring images (`mean`), or another image's input map (`resample`), taken from the unmasked network;
+biases stay. The target's response, signed and before its activation, is correlated over all check images and
+positions with that of the whole network. Beside the circuit stand controls of the same size in every layer.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from viscnn.engine.bundle import Bundle
+from viscnn.engine.capture import Intervention, Recording, convolve, record
+from viscnn.engine.connectivity import Mask, Network
+from viscnn.engine.controls import magnitude_control, random_control, worst_control
+from viscnn.engine.expression import parse
+from viscnn.engine.preservation import PearsonSums, spearman
+from viscnn.engine.run import QueryReport
+from viscnn.engine.scoring import image_batches, label_tensor
+from viscnn.engine.selection import Selection
+from viscnn.engine.target import Target
+from viscnn.errors import ImagesError
+
+__all__ = ["ABLATIONS", "Evidence", "VerifySpec", "check_images", "masked", "verify"]
+
+ABLATIONS = ("zero", "mean", "resample")
+FEWEST_CHECK_IMAGES = 30
+MEAN_MAP_IMAGES = 200
+
+
+@dataclass(frozen=True)
+class VerifySpec:
+    """How to check: what replaces removed kernels' inputs, how many check images at most (0: all), random controls."""
+
+    ablation: str = "zero"
+    max_images: int = 200
+    random_controls: int = 3
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Pearson r of the target's response, circuit and controls; NaN (a constant response) is counted, not dropped.
+
+    `pearson_random` is the mean over the random controls whose r is defined, NaN when none is.
+    """
+
+    pearson: float
+    spearman: float
+    pearson_random: float
+    pearson_worst: float
+    pearson_magnitude: float
+    nan_count: int
+    images: int
+    positions: int
+    image_sets: str
+    ablation: str
+
+    def properties(self) -> dict[str, Any]:
+        """As stored on a Circuit; an undefined r is null."""
+        numbers = {
+            "pearson": self.pearson,
+            "spearman": self.spearman,
+            "pearsonRandom": self.pearson_random,
+            "pearsonWorst": self.pearson_worst,
+            "pearsonMagnitude": self.pearson_magnitude,
+        }
+        return {name: None if np.isnan(value) else float(value) for name, value in numbers.items()} | {
+            "nanCount": self.nan_count,
+            "checkImages": self.images,
+            "checkPositions": self.positions,
+            "checkSets": self.image_sets,
+        }
+
+
+def verify(
+    bundle: Bundle,
+    query: QueryReport,
+    target: Target,
+    network: Network,
+    selection: Selection,
+    targets: NDArray[np.int64],
+    sources: NDArray[np.int64],
+    spec: VerifySpec,
+) -> Evidence:
+    """Run the circuit and its controls on `check` images of the query's image sets.
+
+    Raises:
+        ImagesError: there are no check images at all.
+    """
+    indices, sets = check_images(bundle, query.input, spec.max_images)
+    magnitudes = tuple(
+        bundle.architecture.convolution(layer).weight.abs().mean(dim=(2, 3)).double().numpy()
+        for layer in bundle.architecture.layers
+    )
+    masks = [selection.mask]
+    masks += [
+        random_control(selection, network, targets, sources, seed=spec.seed + n) for n in range(spec.random_controls)
+    ]
+    masks.append(worst_control(selection, network, targets, sources))
+    masks.append(magnitude_control(selection, network, magnitudes, targets, sources))
+    means = _mean_inputs(bundle, target) if spec.ablation == "mean" else {}
+    sums, responses = _run(bundle, target, masks, indices, means, spec)
+    r = [each.r for each in sums]
+    random = [value for value in r[1:-2] if not np.isnan(value)]
+    return Evidence(
+        pearson=r[0],
+        spearman=spearman(*responses),
+        pearson_random=float(np.mean(random)) if random else float("nan"),
+        pearson_worst=r[-2],
+        pearson_magnitude=r[-1],
+        nan_count=int(np.isnan(r).sum()),
+        images=len(indices),
+        positions=responses[0].size,
+        image_sets=sets,
+        ablation=spec.ablation,
+    )
+
+
+def check_images(bundle: Bundle, text: str, limit: int) -> tuple[tuple[int, ...], str]:
+    """Check images of the sets that an input expression names, and a name for them.
+
+    Fewer than 30 of them: those of `overall` instead.
+    """
+    found_sets = [bundle.collection.find(name) for name in parse(text).names]
+    names = [found.name for found in found_sets if not found.single]
+    found = sorted({index for name in names for index in bundle.collection.select(name, "check", limit or None)})
+    sets = ", ".join(names)
+    if len(found) < FEWEST_CHECK_IMAGES:
+        found = sorted(bundle.collection.select("overall", "check", limit or None))
+        sets = "overall"
+    if not found:
+        raise ImagesError(f"model {bundle.name!r} has no check images, so no circuit can be verified; add more images")
+    return tuple(found), sets
+
+
+def masked(mask: NDArray[np.bool_], replacement: Tensor | None) -> Intervention:
+    """A convolution whose removed kernels read `replacement` (maps that broadcast to x) instead of x; None is zero."""
+    keep = torch.from_numpy(mask.astype(np.float32))[:, :, None, None]  # (O, I, 1, 1)
+
+    def run(x: Tensor, convolution: nn.Conv2d) -> Tensor:
+        z = convolve(x, convolution, convolution.weight * keep, convolution.bias)
+        if replacement is not None:
+            z = z + convolve(replacement.expand_as(x), convolution, convolution.weight * (1 - keep), None)
+        return z
+
+    return run
+
+
+def _run(
+    bundle: Bundle,
+    target: Target,
+    masks: list[Mask],
+    indices: tuple[int, ...],
+    means: Mapping[str, Tensor],
+    spec: VerifySpec,
+) -> tuple[list[PearsonSums], tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """Correlation sums of every mask, and the whole responses of the network and of the first mask."""
+    sums: list[PearsonSums | None] = [None] * len(masks)
+    whole: list[NDArray[np.float64]] = []
+    first: list[NDArray[np.float64]] = []
+    for images, numbers in image_batches(bundle, indices, []):
+        recording = record(bundle.architecture, images, last=target.layer, gradients=False)
+        labels = label_tensor(numbers, recording.output)
+        expected = target.response(recording, labels).double().numpy().ravel()
+        whole.append(expected)
+        for number, mask in enumerate(masks):
+            interventions = _interventions(bundle, mask, recording, means, spec.ablation)
+            run = record(bundle.architecture, images, last=target.layer, gradients=False, interventions=interventions)
+            found = target.response(run, labels).double().numpy().ravel()
+            part = PearsonSums.of(expected, found)
+            before = sums[number]
+            sums[number] = part if before is None else before + part
+            if number == 0:
+                first.append(found)
+    if not whole:
+        raise ImagesError("none of the check images could be decoded")
+    return [each for each in sums if each is not None], (np.concatenate(whole), np.concatenate(first))
+
+
+def _interventions(
+    bundle: Bundle, mask: Mask, recording: Recording, means: Mapping[str, Tensor], ablation: str
+) -> dict[str, Intervention]:
+    found = {}
+    for layer, kept in zip(bundle.architecture.layers, mask, strict=True):
+        if layer.name not in recording.inputs or kept.all():
+            continue
+        replacement = means.get(layer.name)
+        if ablation == "resample":
+            replacement = recording.inputs[layer.name].roll(1, dims=0)
+        found[layer.name] = masked(kept, replacement)
+    return found
+
+
+def _mean_inputs(bundle: Bundle, target: Target) -> dict[str, Tensor]:
+    """The mean input map (1, C, H, W) of each layer over scoring images of `overall`."""
+    indices = bundle.collection.select("overall", "score", MEAN_MAP_IMAGES)
+    totals: dict[str, Tensor] = {}
+    count = 0
+    for images, _ in image_batches(bundle, indices, []):
+        recording = record(bundle.architecture, images, last=target.layer, gradients=False)
+        count += len(images)
+        for name, x in recording.inputs.items():
+            totals[name] = totals.get(name, torch.zeros(1)) + x.sum(dim=0, keepdim=True)
+    return {name: total / count for name, total in totals.items()}

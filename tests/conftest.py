@@ -1,0 +1,48 @@
+"""Fixtures of the whole session: one managed Neo4j for all tests, with a data folder of its own.
+
+The jars are shared with the user's own server (or come from VISCNN_JARS), so that a machine fetches them once.
+A Neo4j that the user has set by NEO4J_URI is never touched.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from viscnn import server as managed
+from viscnn.config import Connection
+from viscnn.graph import Graph
+from viscnn.server.jars import jars_folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The data folder (VISCNN_HOME) of this session."""
+    folder = tmp_path_factory.mktemp("viscnn-home")
+    shared_jars = jars_folder()
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("NEO4J_URI", "NEO4J_USERNAME", "NEO4J_PASSWORD", "NEO4J_DATABASE"):
+            patch.delenv(name, raising=False)
+        patch.setenv("VISCNN_HOME", str(folder))
+        patch.setenv("VISCNN_JARS", str(shared_jars))
+        patch.setenv("VISCNN_HEAP", os.environ.get("VISCNN_HEAP", "512m"))
+        patch.setenv("VISCNN_PAGECACHE", os.environ.get("VISCNN_PAGECACHE", "256m"))
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def server(home: Path) -> Iterator[Connection]:
+    """The connection to the session's managed server."""
+    managed.start()
+    yield managed.connection()
+    managed.stop()
+    shutil.rmtree(home / "server", ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def graph(server: Connection) -> Iterator[Graph]:
+    """An open graph on the session's managed server."""
+    with Graph(server) as opened:
+        yield opened

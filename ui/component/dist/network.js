@@ -1,0 +1,1115 @@
+// VISCNN network3d, built by ui/component/build.mjs
+const TEXTURE_WIDTH = 1024;
+const SELECTED_KERNEL = 3;
+function packPositions({ positions, radii }) {
+const height = Math.max(1, Math.ceil(radii.length / TEXTURE_WIDTH));
+const data = new Float32Array(4 * TEXTURE_WIDTH * height);
+for (let i = 0; i < radii.length; i++) {
+data.set(positions.subarray(3 * i, 3 * i + 3), 4 * i);
+data[4 * i + 3] = radii[i];
+}
+return { data, height };
+}
+function packKernels(kernels, { rows = null, selected = -1 } = {}) {
+const count = rows ? rows.length : kernels.count;
+const height = Math.max(1, Math.ceil(count / TEXTURE_WIDTH));
+const data = new Uint32Array(4 * TEXTURE_WIDTH * height);
+for (let k = 0; k < count; k++) {
+const e = rows ? rows[k] : k;
+data[4 * k] = kernels.source[e];
+data[4 * k + 1] = kernels.target[e];
+data[4 * k + 2] = e === selected ? SELECTED_KERNEL : kernels.sign[e] + 1;
+data[4 * k + 3] = kernels.width[e];
+}
+return { data, height, count };
+}
+function packColours(colours, count) {
+const bytes = new Uint8Array(4 * count);
+colours.forEach((colour, i) => {
+const match = /^#([0-9a-f]{2})([0-9a-f]{2})([0-9a-f]{2})$/i.exec(colour);
+if (match) bytes.set([...match.slice(1).map((digits) => parseInt(digits, 16)), 255], 4 * i);
+});
+return bytes;
+}
+function kernelOpacity(count) {
+return Math.min(0.85, Math.max(0.045, 16 / Math.sqrt(Math.max(1, count))));
+}
+function nextDetail(detail, frameMilliseconds, total) {
+if (frameMilliseconds > 50) return Math.max(500, Math.floor(Math.min(detail, total) * 0.6));
+if (frameMilliseconds < 25) return Math.min(total, Math.ceil(detail * 1.15));
+return detail;
+}
+const FIELD_OF_VIEW = 0.6;
+const FOCAL = 1 / Math.tan(FIELD_OF_VIEW / 2);
+const START = { azimuth: -0.62, elevation: 0.3 };
+const STEEPEST = Math.PI / 2 - 0.02;
+function createCamera() {
+return { ...START, distance: 8, centre: [0, 0, 0] };
+}
+function cameraBasis({ azimuth, elevation }) {
+const [sa, ca, se, ce] = [Math.sin(azimuth), Math.cos(azimuth), Math.sin(elevation), Math.cos(elevation)];
+return { right: [ca, 0, -sa], up: [-se * sa, ce, -se * ca], back: [ce * sa, se, ce * ca] };
+}
+const dot = (a, b) => a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
+function viewProjection(camera, width, height) {
+const { right, up, back } = cameraBasis(camera);
+const near = camera.distance * 0.02;
+const far = camera.distance + 100;
+const [sx, sy] = [(FOCAL * height) / width, FOCAL];
+const sz = (far + near) / (near - far);
+const tz = (2 * far * near) / (near - far);
+const { centre, distance } = camera;
+const ox = -dot(right, centre);
+const oy = -dot(up, centre);
+const oz = -dot(back, centre) - distance;
+const matrix = new Float32Array(16);
+for (let k = 0; k < 3; k++) matrix.set([sx * right[k], sy * up[k], sz * back[k], -back[k]], 4 * k);
+matrix.set([sx * ox, sy * oy, sz * oz + tz, -oz], 12);
+return matrix;
+}
+function pixelsPerUnit(height) {
+return (FOCAL * height) / 2;
+}
+function orbit(camera, dx, dy) {
+camera.azimuth -= dx * 0.007;
+camera.elevation = Math.min(Math.max(camera.elevation + dy * 0.007, -STEEPEST), STEEPEST);
+}
+function zoom(camera, delta) {
+camera.distance = Math.min(Math.max(camera.distance * Math.exp(delta * 0.0012), 0.2), 200);
+}
+function pan(camera, dx, dy, height) {
+const { right, up } = cameraBasis(camera);
+const unit = camera.distance / pixelsPerUnit(height);
+camera.centre = camera.centre.map((value, k) => value + (-dx * right[k] + dy * up[k]) * unit);
+}
+function fitCamera(camera, points, width, height, padding) {
+const { right, up, back } = cameraBasis(camera);
+const aspect = width / height;
+const horizontal = sides(points, right, back, aspect, padding.right / width, padding.left / width);
+const vertical = sides(points, up, back, 1, padding.top / height, padding.bottom / height);
+const distance = Math.max(horizontal.distance, vertical.distance, 0.5);
+const [across, along] = [horizontal.shift(distance), vertical.shift(distance)];
+camera.distance = distance;
+camera.centre = right.map((value, k) => value * across + up[k] * along);
+}
+function sides(points, axis, back, aspect, marginHigh, marginLow) {
+const slope = (margin) => (Math.max(0.2, 1 - 2 * margin) * aspect) / FOCAL;
+const [high, low] = [slope(marginHigh), slope(marginLow)];
+let most = -Infinity;
+let least = -Infinity;
+for (let i = 0; i < points.length; i += 3) {
+const point = points.subarray(i, i + 3);
+const [a, t] = [dot(axis, point), dot(back, point)];
+most = Math.max(most, a + high * t);
+least = Math.max(least, -a + low * t);
+}
+if (points.length === 0) [most, least] = [1, 1];
+return {
+distance: (most + least) / (high + low),
+shift: (distance) => (most - high * distance + (low * distance - least)) / 2,
+};
+}
+const CLICK_TRAVEL = 5;
+function listen(canvas, handlers, signal) {
+let drag = null;
+const place = (event) => {
+const box = canvas.getBoundingClientRect();
+return [event.clientX - box.left, event.clientY - box.top];
+};
+const on = (name, action, options = {}) => canvas.addEventListener(name, action, { signal, ...options });
+on('pointerdown', (event) => {
+if (drag) return;
+drag = { id: event.pointerId, x: event.clientX, y: event.clientY, travel: 0, shift: event.shiftKey || event.button !== 0 };
+canvas.setPointerCapture(event.pointerId);
+});
+on('pointermove', (event) => {
+if (!drag) return handlers.hover(...place(event));
+if (event.pointerId !== drag.id) return undefined;
+const [dx, dy] = [event.clientX - drag.x, event.clientY - drag.y];
+Object.assign(drag, { x: event.clientX, y: event.clientY, travel: drag.travel + Math.abs(dx) + Math.abs(dy) });
+if (drag.travel < CLICK_TRAVEL) return undefined;
+return drag.shift ? handlers.shift(dx, dy) : handlers.turn(dx, dy);
+});
+on('pointerup', (event) => {
+const clicked = drag && event.pointerId === drag.id && drag.travel < CLICK_TRAVEL && !drag.shift;
+drag = null;
+if (clicked) handlers.click(...place(event));
+});
+on('pointercancel', () => { drag = null; });
+on('pointerleave', () => handlers.leave());
+on('dblclick', () => handlers.reset());
+on('contextmenu', (event) => event.preventDefault());
+on('wheel', (event) => {
+event.preventDefault();
+const pixelsPerStep = [1, 16, 400][event.deltaMode];
+handlers.zoom(event.deltaY * pixelsPerStep);
+}, { passive: false });
+}
+const SMALLEST_RADIUS = 0.012;
+const LARGEST_RADIUS = 0.06;
+const RADIUS_OF_SPACING = 0.36;
+const SMALLEST_DISC = 0.13;
+const SAMPLED_NEIGHBOURS = 48;
+const LAYER_SPACING = 1.35;
+const NEAR = 0.01;
+function groupByLayer(layer) {
+const groups = new Map();
+layer.forEach((number, i) => {
+if (!groups.has(number)) groups.set(number, []);
+groups.get(number).push(i);
+});
+return groups;
+}
+function buildScene(filters) {
+const groups = groupByLayer(filters.layer);
+const flat = planeTransform(filters, groups);
+const depth = depthTransform(filters.z);
+const positions = new Float32Array(3 * filters.count);
+for (let i = 0; i < filters.count; i++) {
+positions[3 * i] = depth(filters.z[i]);
+positions[3 * i + 1] = flat.y(filters.y[i]);
+positions[3 * i + 2] = flat.x(filters.x[i]);
+}
+const radii = new Float32Array(filters.count);
+const discs = [];
+for (const [layer, rows] of [...groups].sort((a, b) => a[0] - b[0])) {
+const radius = pointRadius(positions, rows);
+for (const i of rows) radii[i] = radius;
+discs.push({ layer, ...disc(positions, rows, radius) });
+}
+return { positions, radii, discs };
+}
+function planeTransform(filters, groups) {
+let widest = 0;
+for (const rows of groups.values()) {
+const [x, y] = [range(filters.x, rows), range(filters.y, rows)];
+for (const i of rows) widest = Math.max(widest, Math.hypot(filters.x[i] - x.middle, filters.y[i] - y.middle));
+}
+const scale = widest > 0 ? 1 / widest : 1;
+const [x, y] = [range(filters.x), range(filters.y)];
+return { x: (value) => (value - x.middle) * scale, y: (value) => (value - y.middle) * scale };
+}
+function depthTransform(z) {
+const all = range(z);
+const steps = new Set(z).size - 1;
+const length = Math.min(Math.max(LAYER_SPACING * steps, 0), 14);
+return (value) => (all.size > 0 ? ((value - all.middle) / all.size) * length : 0);
+}
+function range(values, rows = null) {
+let low = Infinity;
+let high = -Infinity;
+const take = (value) => {
+if (value < low) low = value;
+if (value > high) high = value;
+};
+if (rows) for (const i of rows) take(values[i]);
+else values.forEach(take);
+return low <= high ? { middle: (low + high) / 2, size: high - low } : { middle: 0, size: 0 };
+}
+function pointRadius(positions, rows) {
+const step = Math.max(1, Math.floor(rows.length / SAMPLED_NEIGHBOURS));
+const nearest = [];
+for (let k = 0; k < rows.length; k += step) {
+let best = Infinity;
+for (const j of rows) if (j !== rows[k]) best = Math.min(best, planarDistance(positions, rows[k], j));
+nearest.push(best);
+}
+nearest.sort((a, b) => a - b);
+const spacing = nearest[nearest.length >> 1];
+return Math.min(Math.max(RADIUS_OF_SPACING * spacing, SMALLEST_RADIUS), LARGEST_RADIUS);
+}
+function planarDistance(positions, i, j) {
+return Math.hypot(positions[3 * i + 1] - positions[3 * j + 1], positions[3 * i + 2] - positions[3 * j + 2]);
+}
+function disc(positions, rows, radius) {
+const along = (axis) => range(rows.map((i) => positions[3 * i + axis])).middle;
+const centre = [along(0), along(1), along(2)];
+let widest = 0;
+for (const i of rows) {
+widest = Math.max(widest, Math.hypot(positions[3 * i + 1] - centre[1], positions[3 * i + 2] - centre[2]));
+}
+return { centre, radius: Math.max(widest + 2 * radius, SMALLEST_DISC) };
+}
+function outline(discs, pointsPerDisc = 16) {
+const points = new Float32Array(discs.length * pointsPerDisc * 3);
+discs.forEach(({ centre, radius }, d) => {
+for (let k = 0; k < pointsPerDisc; k++) {
+const angle = (2 * Math.PI * k) / pointsPerDisc;
+const place = [centre[0], centre[1] + radius * Math.sin(angle), centre[2] + radius * Math.cos(angle)];
+points.set(place, 3 * (d * pointsPerDisc + k));
+}
+});
+return points;
+}
+function project(positions, matrix, width, height, out = new Float32Array(positions.length)) {
+const m = matrix;
+for (let i = 0; i < positions.length; i += 3) {
+const x = positions[i];
+const y = positions[i + 1];
+const z = positions[i + 2];
+const w = m[3] * x + m[7] * y + m[11] * z + m[15];
+out[i] = ((m[0] * x + m[4] * y + m[8] * z + m[12]) / w + 1) * 0.5 * width;
+out[i + 1] = (1 - (m[1] * x + m[5] * y + m[9] * z + m[13]) / w) * 0.5 * height;
+out[i + 2] = w;
+}
+return out;
+}
+function pickFilter(screen, radii, unit, x, y, tolerance = 6) {
+let front = -1;
+let frontDepth = Infinity;
+let near = -1;
+let nearDistance = tolerance;
+for (let i = 0; i < radii.length; i++) {
+const depth = screen[3 * i + 2];
+if (depth < NEAR) continue;
+const distance = Math.hypot(screen[3 * i] - x, screen[3 * i + 1] - y);
+if (distance <= (radii[i] * unit) / depth && depth < frontDepth) {
+front = i;
+frontDepth = depth;
+}
+if (distance < nearDistance) {
+near = i;
+nearDistance = distance;
+}
+}
+return front >= 0 ? front : near;
+}
+function pickKernel(screen, kernels, x, y, { rows = null, tolerance = 4 } = {}) {
+let best = -1;
+let bestDistance = tolerance;
+const count = rows ? rows.length : kernels.count;
+for (let k = 0; k < count; k++) {
+const e = rows ? rows[k] : k;
+const distance = segmentDistance(screen, 3 * kernels.source[e], 3 * kernels.target[e], x, y, bestDistance);
+if (distance < bestDistance) {
+best = e;
+bestDistance = distance;
+}
+}
+return best;
+}
+function segmentDistance(screen, a, b, x, y, limit) {
+const ax = screen[a] - x;
+const bx = screen[b] - x;
+if ((ax > limit && bx > limit) || (ax < -limit && bx < -limit)) return Infinity;
+const ay = screen[a + 1] - y;
+const by = screen[b + 1] - y;
+if ((ay > limit && by > limit) || (ay < -limit && by < -limit)) return Infinity;
+if (screen[a + 2] < NEAR || screen[b + 2] < NEAR) return Infinity;
+const dx = bx - ax;
+const dy = by - ay;
+const squared = dx * dx + dy * dy;
+const t = squared > 0 ? Math.min(Math.max(-(ax * dx + ay * dy) / squared, 0), 1) : 0;
+return Math.hypot(ax + t * dx, ay + t * dy);
+}
+function pick(scene, network, screen, unit, x, y, lit = null) {
+const filter = pickFilter(screen, scene.radii, unit, x, y);
+if (filter >= 0) return { kind: 'filter', index: filter };
+const kernel = pickKernel(screen, network.kernels, x, y, { rows: lit });
+return kernel >= 0 ? { kind: 'kernel', index: kernel } : null;
+}
+class NoDrawing extends Error {}
+function isSoftware() {
+const gl = document.createElement('canvas').getContext('webgl2');
+if (!gl) return false;
+const info = gl.getExtension('WEBGL_debug_renderer_info');
+const name = info ? gl.getParameter(info.UNMASKED_RENDERER_WEBGL) : '';
+gl.getExtension('WEBGL_lose_context')?.loseContext();
+return /swiftshader|llvmpipe|software|basic render/i.test(name);
+}
+function createProgram(gl, vertexSource, fragmentSource) {
+const handle = gl.createProgram();
+for (const [type, source] of [[gl.VERTEX_SHADER, vertexSource], [gl.FRAGMENT_SHADER, fragmentSource]]) {
+const shader = gl.createShader(type);
+gl.shaderSource(shader, source);
+gl.compileShader(shader);
+gl.attachShader(handle, shader);
+gl.deleteShader(shader);
+if (!gl.getShaderParameter(shader, gl.COMPILE_STATUS) && !gl.isContextLost()) {
+throw new NoDrawing(`the graphics driver refuses a shader: ${gl.getShaderInfoLog(shader)}`);
+}
+}
+gl.linkProgram(handle);
+if (!gl.getProgramParameter(handle, gl.LINK_STATUS) && !gl.isContextLost()) {
+throw new NoDrawing(`the graphics driver refuses a shader: ${gl.getProgramInfoLog(handle)}`);
+}
+return { handle, uniforms: uniformsOf(gl, handle) };
+}
+function uniformsOf(gl, handle) {
+const uniforms = {};
+const count = gl.getProgramParameter(handle, gl.ACTIVE_UNIFORMS);
+for (let i = 0; i < count; i++) {
+const { name } = gl.getActiveUniform(handle, i);
+uniforms[name.replace('[0]', '')] = gl.getUniformLocation(handle, name);
+}
+return uniforms;
+}
+function setUniforms(gl, { uniforms }, values, integers = {}) {
+for (const [name, value] of Object.entries(values)) {
+const at = uniforms[name] ?? null;
+if (typeof value === 'number') gl.uniform1f(at, value);
+else if (value.length === 16) gl.uniformMatrix4fv(at, false, value);
+else if (value.length === 2) gl.uniform2fv(at, value);
+else if (value.length === 4) gl.uniform4fv(at, value);
+else gl.uniform3fv(at, value);
+}
+for (const [name, value] of Object.entries(integers)) gl.uniform1i(uniforms[name] ?? null, value);
+}
+function fillTexture(gl, texture, width, { data, height }) {
+const floats = data instanceof Float32Array;
+gl.bindTexture(gl.TEXTURE_2D, texture);
+gl.texImage2D(
+gl.TEXTURE_2D, 0, floats ? gl.RGBA32F : gl.RGBA32UI, width, height, 0,
+floats ? gl.RGBA : gl.RGBA_INTEGER, floats ? gl.FLOAT : gl.UNSIGNED_INT, data,
+);
+for (const filter of [gl.TEXTURE_MIN_FILTER, gl.TEXTURE_MAG_FILTER]) {
+gl.texParameteri(gl.TEXTURE_2D, filter, gl.NEAREST);
+}
+}
+function fillAttribute(gl, { handle }, name, buffer, data, { size = 1, normalised = false, divisor = 0 } = {}) {
+const at = gl.getAttribLocation(handle, name);
+gl.bindBuffer(gl.ARRAY_BUFFER, buffer);
+gl.bufferData(gl.ARRAY_BUFFER, data, gl.STATIC_DRAW);
+if (at < 0) return;
+gl.enableVertexAttribArray(at);
+gl.vertexAttribPointer(at, size, data instanceof Float32Array ? gl.FLOAT : gl.UNSIGNED_BYTE, normalised, 0, 0);
+gl.vertexAttribDivisor(at, divisor);
+}
+function readNetwork(nodes, kernels) {
+const numbers = (table, name) => table.getChild(name).toArray();
+const texts = (name) => Array.from(nodes.getChild(name) ?? [], (value) => value ?? '');
+return {
+filters: {
+count: nodes.numRows,
+x: numbers(nodes, 'x'),
+y: numbers(nodes, 'y'),
+z: numbers(nodes, 'z'),
+layer: numbers(nodes, 'layer'),
+score: numbers(nodes, 'score'),
+marked: nodes.getChild('target')?.toArray() ?? new Uint8Array(nodes.numRows),
+colour: texts('colour'),
+uid: texts('uid'),
+},
+kernels: {
+count: kernels.numRows,
+source: numbers(kernels, 'source'),
+target: numbers(kernels, 'target'),
+sign: numbers(kernels, 'sign'),
+width: numbers(kernels, 'width'),
+},
+};
+}
+function sameLayout(before, after) {
+if (!before || before.filters.count !== after.filters.count) return false;
+const equal = (name) => before.filters[name].every((value, i) => value === after.filters[name][i]);
+return equal('uid') && ['x', 'y', 'z', 'layer'].every(equal);
+}
+function carrySelection(selection, before, after) {
+if (!selection || !before) return null;
+const row = (i) => after.filters.uid.indexOf(before.filters.uid[i]);
+if (selection.kind === 'filter') {
+const index = row(selection.index);
+return index < 0 ? null : { kind: 'filter', index };
+}
+const source = row(before.kernels.source[selection.index]);
+const target = row(before.kernels.target[selection.index]);
+const { kernels } = after;
+for (let e = 0; e < kernels.count; e++) {
+if (kernels.source[e] === source && kernels.target[e] === target) return { kind: 'kernel', index: e };
+}
+return null;
+}
+function validSelection(selection, network) {
+if (!selection || !network) return null;
+const count = { filter: network.filters.count, kernel: network.kernels.count }[selection.kind] ?? 0;
+return selection.index >= 0 && selection.index < count ? { kind: selection.kind, index: selection.index } : null;
+}
+function describeSelection(selection, network, revision, selectedRevision) {
+const common = { kind: null, index: -1, revision, selectedRevision };
+if (!selection) return common;
+const { uid } = network.filters;
+const { source, target } = network.kernels;
+const names =
+selection.kind === 'filter'
+? { uid: uid[selection.index] }
+: { source: uid[source[selection.index]], target: uid[target[selection.index]] };
+return { ...common, ...selection, ...names };
+}
+const NORMAL = 0;
+const FADED = 1;
+const SELECTED = 2;
+function highlight(network, selection) {
+const { filters, kernels } = network;
+const states = new Uint8Array(filters.count);
+if (!selection) return { states, lit: null };
+states.fill(FADED);
+const touches =
+selection.kind === 'kernel'
+? (e) => e === selection.index
+: (e) => kernels.source[e] === selection.index || kernels.target[e] === selection.index;
+const lit = [];
+for (let e = 0; e < kernels.count; e++) {
+if (!touches(e)) continue;
+lit.push(e);
+states[kernels.source[e]] = NORMAL;
+states[kernels.target[e]] = NORMAL;
+}
+if (selection.kind === 'filter') states[selection.index] = SELECTED;
+return { states, lit: Uint32Array.from(lit) };
+}
+const STYLE = `
+.network { position: relative; width: 100%; overflow: hidden; box-sizing: border-box; user-select: none;
+font-family: var(--st-font, sans-serif); color: var(--st-text-color, #222); line-height: 1.35;
+background: var(--st-background-color, #fff); border: 1px solid var(--st-border-color, #ddd);
+border-radius: var(--st-base-radius, 8px); }
+.network canvas { display: block; width: 100%; height: 100%; touch-action: none; cursor: grab; outline: none; }
+.network canvas.turning { cursor: grabbing; }
+.network canvas.pointing { cursor: pointer; }
+.overlay { position: absolute; inset: 0; pointer-events: none; font-size: 12px; }
+.caption { position: absolute; transform: translate(-50%, 0); white-space: nowrap; opacity: .78; font-size: 11.5px;
+padding: 0 4px; border-radius: 4px; background: color-mix(in srgb, var(--st-background-color, #fff) 72%, transparent); }
+.legend { position: absolute; left: 12px; top: 10px; padding: 6px 10px; border-radius: 6px; max-width: 46%;
+background: color-mix(in srgb, var(--st-background-color, #fff) 82%, transparent); }
+.legend .text { font-weight: 600; }
+.legend .detail { opacity: .7; }
+.key { display: flex; gap: 12px; opacity: .85; font-size: 11.5px; }
+.key i { display: inline-block; width: 18px; height: 3px; border-radius: 2px; margin-right: 5px; vertical-align: middle; }
+.hint { position: absolute; right: 12px; top: 12px; opacity: .5; font-size: 11px; }
+.tooltip { position: absolute; max-width: 60%; padding: 4px 9px; border-radius: 6px; white-space: nowrap; z-index: 2;
+background: var(--st-text-color, #222); color: var(--st-background-color, #fff); box-shadow: 0 2px 10px #0004; }
+.tooltip b { font-weight: 600; display: block; }
+.tooltip span { opacity: .8; font-size: 11px; }
+.ring { position: absolute; box-sizing: border-box; border: 2px solid #f0a202; border-radius: 50%; }
+.message { padding: 2rem; max-width: 40rem; margin: auto; }
+[hidden] { display: none !important; }
+`;
+function element(name, className, parent, text = '') {
+const made = document.createElement(name);
+made.className = className;
+made.textContent = text;
+parent.append(made);
+return made;
+}
+function createFrame(parent, height) {
+const frame = element('div', 'network', parent);
+element('style', '', frame, STYLE);
+frame.style.height = `${height}px`;
+return frame;
+}
+function showMessage(frame, text) {
+const message = element('div', 'message', frame, text);
+message.setAttribute('role', 'alert');
+message.dataset.testid = 'network3d-message';
+}
+class Overlay {
+constructor(frame) {
+this.root = element('div', 'overlay', frame);
+this.captions = element('div', '', this.root);
+const legend = element('div', 'legend', this.root);
+legend.dataset.testid = 'network3d-legend';
+this.text = element('div', 'text', legend);
+this.detail = element('div', 'detail', legend);
+this.key = element('div', 'key', legend);
+element('div', 'hint', this.root, 'drag: turn · wheel: zoom · shift-drag: move · double-click: reset');
+this.ring = element('div', 'ring', this.root);
+this.tooltip = element('div', 'tooltip', this.root);
+this.tooltip.dataset.testid = 'network3d-tooltip';
+this.hideTip();
+}
+setTexts(layers, legend, { css }) {
+this.captions.replaceChildren();
+this.labels = layers.map((text) => element('div', 'caption', this.captions, text));
+this.text.textContent = legend;
+this.key.replaceChildren();
+for (const [name, colour] of [...Object.entries(css)].reverse()) {
+const entry = element('span', '', this.key);
+element('i', '', entry).style.background = colour;
+entry.append(name);
+}
+this.setDetail('');
+}
+setDetail(text) {
+this.detail.textContent = text;
+this.detail.hidden = !text;
+}
+placeCaptions(places, width) {
+const taken = [[], [], []];
+const shown = new Set();
+for (const { layer, x, y } of places) {
+const label = this.labels[layer];
+if (!label || x < 0 || x > width) continue;
+label.hidden = false;
+const half = label.offsetWidth / 2 + 3;
+const at = Math.min(Math.max(x, half), width - half);
+const free = ([left, right, top]) => at + half < left || at - half > right || Math.abs(top - y) > 15;
+const line = taken.findIndex((_, row) => taken.flat().every(([l, r, t]) => free([l, r, t - 15 * row])));
+if (line < 0) continue;
+taken[line].push([at - half, at + half, y + 15 * line]);
+label.style.left = `${at}px`;
+label.style.top = `${y + 15 * line}px`;
+shown.add(label);
+}
+for (const label of this.labels) label.hidden = !shown.has(label);
+}
+showTip(title, text, x, y, width, circle = null) {
+this.tooltip.replaceChildren();
+element('b', '', this.tooltip, title);
+element('span', '', this.tooltip, text);
+this.tooltip.hidden = false;
+const left = x + 14 + this.tooltip.offsetWidth > width ? x - 10 - this.tooltip.offsetWidth : x + 14;
+this.tooltip.style.left = `${Math.max(4, left)}px`;
+this.tooltip.style.top = `${Math.max(4, y - 14)}px`;
+this.ring.hidden = !circle;
+if (!circle) return;
+const size = 2 * circle.radius + 8;
+Object.assign(this.ring.style, {
+width: `${size}px`, height: `${size}px`, left: `${circle.x - size / 2}px`, top: `${circle.y - size / 2}px`,
+});
+}
+hideTip() {
+this.tooltip.hidden = true;
+this.ring.hidden = true;
+}
+}
+const FETCH = `
+uniform highp sampler2D places;
+vec4 place(uint i) { return texelFetch(places, ivec2(int(i) % 1024, int(i) / 1024), 0); }
+`;
+const DISC_VERTEX = `#version 300 es
+precision highp float;
+uniform mat4 viewProjection;
+in vec4 disc;
+out vec2 across;
+void main() {
+int corner = gl_VertexID % 4;
+across = vec2(corner % 2 == 0 ? -1.0 : 1.0, corner < 2 ? -1.0 : 1.0) * 1.03;
+gl_Position = viewProjection * vec4(disc.x, disc.yz + across * disc.w, 1.0);
+}`;
+const DISC_FRAGMENT = `#version 300 es
+precision highp float;
+uniform vec4 fill;
+uniform vec4 rim;
+uniform float pixelRatio;
+in vec2 across;
+out vec4 colour;
+void main() {
+float distance = length(across);
+float pixel = max(fwidth(distance), 1e-4);
+float inside = 1.0 - smoothstep(-0.5, 0.5, (distance - 1.0) / pixel);
+float line = 1.0 - smoothstep(0.0, 1.0, abs(distance - 1.0) / pixel - 0.4 * pixelRatio);
+float alpha = max(fill.a * inside, rim.a * line);
+colour = vec4(mix(fill.rgb, rim.rgb, line) * alpha, alpha);
+}`;
+const KERNEL_VERTEX = `#version 300 es
+precision highp float;
+precision highp int;
+${FETCH}
+uniform highp usampler2D kernels;
+uniform mat4 viewProjection;
+uniform vec2 resolution;
+uniform float pixelRatio;
+uniform float nearest;
+uniform float eyeDistance;
+uniform float opacity;
+uniform float widest;
+uniform int count;
+uniform vec3 palette[4];
+out vec4 tint;
+out float side;
+out float halfWidth;
+void main() {
+int k = count - 1 - gl_VertexID / 6;
+int corner = gl_VertexID % 6;
+uvec4 kernel = texelFetch(kernels, ivec2(k % 1024, k / 1024), 0);
+vec4 a = viewProjection * vec4(place(kernel.x).xyz, 1.0);
+vec4 b = viewProjection * vec4(place(kernel.y).xyz, 1.0);
+if (a.w < nearest && b.w < nearest) { gl_Position = vec4(2.0, 2.0, 2.0, 1.0); return; }
+if (a.w < nearest) a = mix(a, b, (nearest - a.w) / (b.w - a.w));
+if (b.w < nearest) b = mix(b, a, (nearest - b.w) / (a.w - b.w));
+bool atEnd = corner == 2 || corner == 4 || corner == 5;
+float across = (corner == 0 || corner == 2 || corner == 4) ? -1.0 : 1.0;
+vec4 at = atEnd ? b : a;
+vec2 along = normalize((b.xy / b.w - a.xy / a.w) * resolution + vec2(1e-6, 0.0));
+float strength = float(kernel.w) / 255.0;
+float closeness = clamp(eyeDistance / at.w, 0.6, 1.7);
+float chosen = kernel.z == 3u ? 1.6 : 1.0;
+halfWidth = 0.5 * pixelRatio * chosen * closeness * mix(0.8, widest, pow(strength, 1.4));
+side = across * (halfWidth + 0.75);
+at.xy += vec2(-along.y, along.x) * side * 2.0 / resolution * at.w;
+gl_Position = at;
+float alpha = kernel.z == 3u ? 1.0 : clamp(opacity * mix(0.45, 1.35, strength), 0.0, 0.95);
+tint = vec4(palette[kernel.z], alpha);
+}`;
+const KERNEL_FRAGMENT = `#version 300 es
+precision highp float;
+in vec4 tint;
+in float side;
+in float halfWidth;
+out vec4 colour;
+void main() {
+float alpha = tint.a * clamp(halfWidth + 0.5 - abs(side), 0.0, 1.0) * min(1.0, 2.0 * halfWidth);
+colour = vec4(tint.rgb * alpha, alpha);
+}`;
+const FILTER_VERTEX = `#version 300 es
+precision highp float;
+precision highp int;
+${FETCH}
+uniform mat4 viewProjection;
+uniform float unit;
+uniform float pixelRatio;
+uniform vec3 background;
+uniform vec3 weak;
+uniform vec3 strong;
+uniform vec3 chosen;
+uniform vec3 accent;
+in float score;
+in float kind;
+in float marked;
+in vec4 own;
+out vec3 fill;
+out vec3 line;
+out float radius;
+out float ring;
+flat out int square;
+void main() {
+vec4 place = place(uint(gl_VertexID));
+gl_Position = viewProjection * vec4(place.xyz, 1.0);
+bool selected = kind > 1.5;
+radius = max(place.w * unit / gl_Position.w, 1.6 * pixelRatio) * (selected ? 1.45 : 1.0);
+square = own.a > 0.5 ? 1 : 0;
+if (square == 1) radius *= 1.25;
+fill = square == 1 ? own.rgb : mix(weak, strong, sqrt(score));
+line = square == 1 ? mix(own.rgb, strong, 0.35) : mix(strong, fill, 0.35);
+ring = marked > 0.5 || selected ? 1.0 : 0.0;
+if (selected) { fill = chosen; line = chosen; }
+if (kind > 0.5 && !selected) { fill = mix(background, fill, 0.22); line = mix(background, line, 0.3); }
+float reach = radius + ring * 5.0 * pixelRatio + 1.5;
+gl_PointSize = 2.0 * reach;
+if (gl_Position.w <= 0.0) gl_Position = vec4(2.0, 2.0, 2.0, 1.0);
+}`;
+const FILTER_FRAGMENT = `#version 300 es
+precision highp float;
+uniform float pixelRatio;
+uniform vec3 background;
+uniform vec3 accent;
+in vec3 fill;
+in vec3 line;
+in float radius;
+in float ring;
+flat in int square;
+out vec4 colour;
+void main() {
+float reach = radius + ring * 5.0 * pixelRatio + 1.5;
+vec2 offset = (gl_PointCoord * 2.0 - 1.0) * reach;
+float distance = square == 1 ? max(abs(offset.x), abs(offset.y)) : length(offset);
+float body = clamp(radius + 0.5 - distance, 0.0, 1.0);
+float rimWidth = min(1.1 * pixelRatio, 0.35 * radius);
+float rim = clamp(distance - (radius - rimWidth) + 0.5, 0.0, 1.0);
+vec4 drawn = vec4(mix(fill, line, rim) * body, body);
+if (ring > 0.5) {
+float halo = clamp(radius + 4.5 * pixelRatio + 0.5 - distance, 0.0, 1.0);
+float gap = clamp(radius + 2.2 * pixelRatio + 0.5 - distance, 0.0, 1.0);
+vec3 around = mix(accent, background, gap);
+drawn = vec4(around * halo * (1.0 - body) + drawn.rgb, halo + body * (1.0 - halo));
+}
+if (drawn.a < 0.02) discard;
+colour = drawn;
+}`;
+const MOST_FADED = 2500;
+const FADED_OPACITY = 0.3;
+const WIDEST = 4.2;
+class Renderer {
+constructor(canvas, { antialias }) {
+this.gl = canvas.getContext('webgl2', { antialias, alpha: true, premultipliedAlpha: true });
+if (!this.gl) throw new NoDrawing('WebGL 2 is not available');
+this.build();
+}
+build() {
+const { gl } = this;
+this.discs = { program: createProgram(gl, DISC_VERTEX, DISC_FRAGMENT), array: gl.createVertexArray(), count: 0 };
+this.kernels = { program: createProgram(gl, KERNEL_VERTEX, KERNEL_FRAGMENT), array: gl.createVertexArray() };
+this.filters = { program: createProgram(gl, FILTER_VERTEX, FILTER_FRAGMENT), array: gl.createVertexArray(), count: 0 };
+this.textures = { places: gl.createTexture(), all: gl.createTexture(), lit: gl.createTexture() };
+this.buffers = {};
+for (const name of ['disc', 'score', 'kind', 'marked', 'own']) this.buffers[name] = gl.createBuffer();
+this.litCount = null;
+this.total = 0;
+}
+upload(scene, network) {
+const { gl } = this;
+const { filters, kernels } = network;
+fillTexture(gl, this.textures.places, TEXTURE_WIDTH, packPositions(scene));
+fillTexture(gl, this.textures.all, TEXTURE_WIDTH, packKernels(kernels));
+this.total = kernels.count;
+gl.bindVertexArray(this.filters.array);
+const attribute = (name, data, options) =>
+fillAttribute(gl, this.filters.program, name, this.buffers[name], data, options);
+attribute('score', Float32Array.from(filters.score));
+attribute('marked', Uint8Array.from(filters.marked, Number));
+attribute('own', packColours(filters.colour, filters.count), { size: 4, normalised: true });
+this.filters.count = filters.count;
+this.uploadDiscs(scene.discs);
+}
+uploadDiscs(discs) {
+const { gl } = this;
+gl.bindVertexArray(this.discs.array);
+const data = Float32Array.from(discs.flatMap(({ centre, radius }) => [...centre, radius]));
+fillAttribute(gl, this.discs.program, 'disc', this.buffers.disc, data, { size: 4, divisor: 1 });
+this.discs.count = discs.length;
+}
+highlight(network, { states, lit }, selectedKernel) {
+const { gl } = this;
+gl.bindVertexArray(this.filters.array);
+fillAttribute(gl, this.filters.program, 'kind', this.buffers.kind, states);
+this.litCount = lit ? lit.length : null;
+if (lit) {
+const packed = packKernels(network.kernels, { rows: lit, selected: selectedKernel });
+fillTexture(gl, this.textures.lit, TEXTURE_WIDTH, packed);
+}
+}
+draw(view, mostKernels) {
+const { gl } = this;
+gl.viewport(0, 0, view.width, view.height);
+gl.clearColor(0, 0, 0, 0);
+gl.clear(gl.COLOR_BUFFER_BIT | gl.DEPTH_BUFFER_BIT);
+gl.enable(gl.BLEND);
+gl.blendFunc(gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
+gl.disable(gl.DEPTH_TEST);
+this.drawDiscs(view);
+const drawn = this.drawKernels(view, mostKernels);
+gl.enable(gl.DEPTH_TEST);
+this.drawFilters(view);
+gl.bindVertexArray(null);
+return drawn;
+}
+drawDiscs({ matrix, pixelRatio, palette }) {
+const { gl, discs } = this;
+gl.useProgram(discs.program.handle);
+setUniforms(gl, discs.program, { viewProjection: matrix, pixelRatio, fill: palette.disc, rim: palette.rim });
+gl.bindVertexArray(discs.array);
+gl.drawArraysInstanced(gl.TRIANGLE_STRIP, 0, 4, discs.count);
+}
+drawKernels(view, mostKernels) {
+const all = Math.min(this.total, mostKernels);
+if (this.litCount === null) return this.drawBatch(view, this.textures.all, all, kernelOpacity(this.total));
+const faded = Math.min(all, MOST_FADED);
+this.drawBatch(view, this.textures.all, faded, kernelOpacity(faded) * FADED_OPACITY);
+const lit = Math.min(this.litCount, mostKernels);
+return this.drawBatch(view, this.textures.lit, lit, Math.max(0.4, kernelOpacity(lit)));
+}
+drawBatch(view, texture, count, opacity) {
+const { gl, kernels } = this;
+const { matrix, pixelRatio, palette } = view;
+gl.useProgram(kernels.program.handle);
+this.bindTextures(texture);
+const values = {
+viewProjection: matrix, pixelRatio, opacity, palette: palette.kernels, widest: WIDEST,
+resolution: [view.width, view.height], nearest: view.distance * 0.02, eyeDistance: view.distance,
+};
+setUniforms(gl, kernels.program, values, { places: 0, kernels: 1, count });
+gl.bindVertexArray(kernels.array);
+gl.drawArrays(gl.TRIANGLES, 0, 6 * count);
+return count;
+}
+drawFilters({ matrix, pixelRatio, unit, palette }) {
+const { gl, filters } = this;
+gl.useProgram(filters.program.handle);
+this.bindTextures(this.textures.all);
+const { background, weak, strong, chosen, accent } = palette;
+const values = { viewProjection: matrix, pixelRatio, unit, background, weak, strong, chosen, accent };
+setUniforms(gl, filters.program, values, { places: 0 });
+gl.bindVertexArray(filters.array);
+gl.drawArrays(gl.POINTS, 0, filters.count);
+}
+bindTextures(kernels) {
+const { gl } = this;
+gl.activeTexture(gl.TEXTURE1);
+gl.bindTexture(gl.TEXTURE_2D, kernels);
+gl.activeTexture(gl.TEXTURE0);
+gl.bindTexture(gl.TEXTURE_2D, this.textures.places);
+}
+dispose() {
+const { gl } = this;
+for (const { program, array } of [this.discs, this.kernels, this.filters]) {
+gl.deleteProgram(program.handle);
+gl.deleteVertexArray(array);
+}
+Object.values(this.textures).forEach((texture) => gl.deleteTexture(texture));
+Object.values(this.buffers).forEach((buffer) => gl.deleteBuffer(buffer));
+gl.getExtension('WEBGL_lose_context')?.loseContext();
+}
+}
+const KERNELS = {
+light: { inhibitory: '#1f6fb8', mixed: '#8c8f94', excitatory: '#d0342c' },
+dark: { inhibitory: '#5cb0ff', mixed: '#9aa0a8', excitatory: '#ff6f61' },
+};
+const FILTERS = {
+light: { weak: '#e9edf2', strong: '#3d4657', chosen: '#000000', accent: '#f0a202' },
+dark: { weak: '#2a313c', strong: '#dfe6f0', chosen: '#ffffff', accent: '#ffc247' },
+};
+function parseColour(text) {
+const hex = /^#([0-9a-f]{2})([0-9a-f]{2})([0-9a-f]{2})$/i.exec(text);
+if (hex) return hex.slice(1).map((digits) => parseInt(digits, 16) / 255);
+const channels = /^rgba?\(\s*([\d.]+)[,\s]+([\d.]+)[,\s]+([\d.]+)/.exec(text);
+return channels ? channels.slice(1).map((value) => Number(value) / 255) : [1, 1, 1];
+}
+function isDark([red, green, blue]) {
+return 0.2126 * red + 0.7152 * green + 0.0722 * blue < 0.4;
+}
+function paletteFor(backgroundText) {
+const background = parseColour(backgroundText);
+const name = isDark(background) ? 'dark' : 'light';
+const ends = FILTERS[name];
+const kernels = KERNELS[name];
+const [weak, strong, chosen, accent] = [ends.weak, ends.strong, ends.chosen, ends.accent].map(parseColour);
+return {
+name,
+css: kernels,
+background,
+weak,
+strong,
+chosen,
+accent,
+disc: [...strong, name === 'dark' ? 0.07 : 0.045],
+rim: [...strong, name === 'dark' ? 0.4 : 0.3],
+kernels: [kernels.inhibitory, kernels.mixed, kernels.excitatory].map(parseColour).concat([chosen]).flat(),
+};
+}
+const PADDING = { left: 40, right: 40, top: 64, bottom: 44 };
+const SETTLED_AFTER = 180;
+const FIRST_DETAIL_ON_SOFTWARE = 3000;
+const SIGNS = { '-1': 'inhibitory kernel', 0: 'mixed kernel', 1: 'excitatory kernel' };
+const NO_WEBGL =
+'The 3-D view needs WebGL 2, which this browser does not offer here (hardware acceleration may be switched off). ' +
+'Everything else on this page works without it.';
+const count = (number) => number.toLocaleString('en');
+class NetworkView {
+constructor(parent, config) {
+this.frame = createFrame(parent, config.height);
+this.stop = new AbortController();
+this.selection = null;
+this.frames = 0;
+try {
+this.software = isSoftware();
+this.canvas = document.createElement('canvas');
+this.renderer = new Renderer(this.canvas, { antialias: !this.software });
+} catch (error) {
+if (!(error instanceof NoDrawing)) throw error;
+showMessage(this.frame, NO_WEBGL);
+return;
+}
+this.prepareCanvas();
+}
+prepareCanvas() {
+const { canvas, stop } = this;
+canvas.dataset.testid = 'network3d';
+canvas.__network = this;
+this.frame.append(canvas);
+this.overlay = new Overlay(this.frame);
+this.camera = createCamera();
+this.untouched = true;
+this.detail = this.software ? FIRST_DETAIL_ON_SOFTWARE : Infinity;
+listen(canvas, this.handlers(), stop.signal);
+canvas.addEventListener('webglcontextlost', (event) => event.preventDefault(), { signal: stop.signal });
+canvas.addEventListener('webglcontextrestored', () => this.restore(), { signal: stop.signal });
+this.observer = new ResizeObserver(() => this.resize());
+this.observer.observe(canvas);
+}
+handlers() {
+const moved = (change) => (...values) => {
+change(...values);
+this.untouched = false;
+this.hover(null);
+this.draw({ moving: true });
+};
+return {
+turn: moved((dx, dy) => orbit(this.camera, dx, dy)),
+shift: moved((dx, dy) => pan(this.camera, dx, dy, this.height)),
+zoom: moved((delta) => zoom(this.camera, delta)),
+click: (x, y) => this.click(x, y),
+hover: (x, y) => this.hover([x, y]),
+leave: () => this.hover(null),
+reset: () => this.reset(),
+};
+}
+update({ nodes, kernels, cfg }, emit) {
+this.emit = emit;
+if (!this.renderer) return;
+this.frame.style.height = `${cfg.height}px`;
+if (cfg.revision !== this.revision) this.load(readNetwork(nodes, kernels), cfg.revision);
+this.palette = paletteFor(getComputedStyle(this.frame).backgroundColor);
+this.overlay.setTexts(cfg.layers, cfg.legend || `${count(this.network.kernels.count)} kernels drawn`, this.palette);
+this.canvas.setAttribute('role', 'img');
+this.canvas.setAttribute('aria-label', `Network in 3-D: ${cfg.legend}`);
+if (cfg.selectedRevision !== this.selectedRevision) {
+this.selectedRevision = cfg.selectedRevision;
+this.select(validSelection(cfg.selected, this.network));
+}
+this.draw();
+}
+load(network, revision) {
+const selection = carrySelection(this.selection, this.network, network);
+const moved = !sameLayout(this.network, network);
+this.network = network;
+this.revision = revision;
+this.hover(null);
+if (moved) this.scene = buildScene(network.filters);
+this.renderer.upload(this.scene, network);
+this.select(selection);
+if (moved) this.reset();
+}
+restore() {
+this.renderer.build();
+if (!this.network) return;
+this.renderer.upload(this.scene, this.network);
+this.select(this.selection);
+}
+resize() {
+const box = this.canvas.getBoundingClientRect();
+if (box.width < 2 || box.height < 2) return;
+[this.width, this.height] = [box.width, box.height];
+this.pixelRatio = window.devicePixelRatio || 1;
+this.canvas.width = Math.round(box.width * this.pixelRatio);
+this.canvas.height = Math.round(box.height * this.pixelRatio);
+if (this.untouched) this.fit();
+this.paint();
+}
+reset() {
+this.camera = createCamera();
+this.untouched = true;
+this.fit();
+this.draw();
+}
+fit() {
+if (this.scene && this.width) fitCamera(this.camera, outline(this.scene.discs), this.width, this.height, PADDING);
+}
+select(selection) {
+this.selection = selection;
+const effect = highlight(this.network, selection);
+this.lit = effect.lit;
+this.renderer.highlight(this.network, effect, selection?.kind === 'kernel' ? selection.index : -1);
+this.draw();
+}
+click(x, y) {
+if (!this.network) return;
+this.select(this.pick(x, y));
+this.emit('selected', describeSelection(this.selection, this.network, this.revision, this.selectedRevision));
+}
+pick(x, y) {
+return pick(this.scene, this.network, this.screen(), pixelsPerUnit(this.height), x, y, this.lit);
+}
+hover(place) {
+this.hovered = place;
+if (!place && this.overlay) {
+this.overlay.hideTip();
+this.canvas.classList.remove('pointing');
+}
+if (this.hoverAsked || !place) return;
+this.hoverAsked = requestAnimationFrame(() => {
+this.hoverAsked = 0;
+if (this.hovered && this.network && this.width) this.describe(...this.hovered);
+});
+}
+describe(x, y) {
+const under = this.pick(x, y);
+this.canvas.classList.toggle('pointing', Boolean(under));
+if (!under) return this.overlay.hideTip();
+const { filters, kernels } = this.network;
+if (under.kind === 'kernel') {
+const [a, b] = [kernels.source[under.index], kernels.target[under.index]];
+const title = `${filters.uid[a]} → ${filters.uid[b]}`;
+return this.overlay.showTip(title, SIGNS[kernels.sign[under.index]], x, y, this.width);
+}
+const at = this.filterPixel(under.index);
+const text = `score ${filters.score[under.index].toFixed(2)}${filters.marked[under.index] ? ' · target' : ''}`;
+return this.overlay.showTip(filters.uid[under.index], text, at.x + at.radius, at.y, this.width, at);
+}
+draw({ moving = false } = {}) {
+this.moving = moving;
+if (this.asked) return;
+this.asked = requestAnimationFrame(() => {
+this.asked = 0;
+this.paint();
+});
+}
+paint() {
+if (!this.width || !this.network || !this.palette) return;
+const { moving } = this;
+this.measure(moving);
+const total = this.network.kernels.count;
+const limit = moving ? Math.min(this.detail, total) : total;
+this.projected = null;
+this.drawn = this.renderer.draw(this.viewpoint(), limit);
+this.frames += 1;
+this.overlay.setDetail(limit < total ? `while turning: the ${count(limit)} most important` : '');
+this.overlay.placeCaptions(this.captionPlaces(), this.width);
+this.canvas.classList.toggle('turning', moving);
+clearTimeout(this.settle);
+if (moving) this.settle = setTimeout(() => this.draw(), SETTLED_AFTER);
+}
+measure(moving) {
+const now = performance.now();
+const elapsed = now - (this.lastMove ?? now);
+if (moving && elapsed > 0 && elapsed < 3000) {
+this.detail = nextDetail(this.detail, elapsed, this.network.kernels.count);
+}
+this.lastMove = moving ? now : undefined;
+}
+viewpoint() {
+return {
+matrix: viewProjection(this.camera, this.width, this.height),
+width: this.canvas.width,
+height: this.canvas.height,
+pixelRatio: this.pixelRatio,
+unit: pixelsPerUnit(this.canvas.height),
+distance: this.camera.distance,
+palette: this.palette,
+};
+}
+screen() {
+if (!this.projected) {
+const matrix = viewProjection(this.camera, this.width, this.height);
+this.projected = project(this.scene.positions, matrix, this.width, this.height);
+}
+return this.projected;
+}
+captionPlaces() {
+const matrix = viewProjection(this.camera, this.width, this.height);
+const lowest = this.scene.discs.flatMap(({ centre: [x, y, z], radius }) => [x, y - radius, z]);
+const screen = project(Float32Array.from(lowest), matrix, this.width, this.height);
+return this.scene.discs
+.map(({ layer }, d) => ({ layer, x: screen[3 * d], y: screen[3 * d + 1] + 4, depth: screen[3 * d + 2] }))
+.filter(({ depth }) => depth > 0.01);
+}
+filterPixel(i) {
+const screen = this.screen();
+const radius = (this.scene.radii[i] * pixelsPerUnit(this.height)) / screen[3 * i + 2];
+return { x: screen[3 * i], y: screen[3 * i + 1], radius };
+}
+kernelPixel(e, t = 0.5) {
+const [a, b] = [this.network.kernels.source[e], this.network.kernels.target[e]].map((i) => this.filterPixel(i));
+return { x: a.x + t * (b.x - a.x), y: a.y + t * (b.y - a.y) };
+}
+dispose() {
+this.stop.abort();
+this.observer?.disconnect();
+cancelAnimationFrame(this.asked);
+cancelAnimationFrame(this.hoverAsked);
+clearTimeout(this.settle);
+this.renderer?.dispose();
+this.frame.remove();
+}
+}
+const views = new WeakMap();
+export default function mount({ parentElement, data, setStateValue }) {
+if (!views.has(parentElement)) views.set(parentElement, new NetworkView(parentElement, data.cfg));
+const view = views.get(parentElement);
+view.update(data, setStateValue);
+const call = Symbol('call');
+view.latestCall = call;
+return () => {
+if (view.latestCall !== call) return;
+view.dispose();
+views.delete(parentElement);
+};
+}

@@ -1,0 +1,129 @@
+// What lies over the canvas as HTML: captions of the layers, legend, tooltip, ring around the hovered filter.
+
+const STYLE = `
+.network { position: relative; width: 100%; overflow: hidden; box-sizing: border-box; user-select: none;
+  font-family: var(--st-font, sans-serif); color: var(--st-text-color, #222); line-height: 1.35;
+  background: var(--st-background-color, #fff); border: 1px solid var(--st-border-color, #ddd);
+  border-radius: var(--st-base-radius, 8px); }
+.network canvas { display: block; width: 100%; height: 100%; touch-action: none; cursor: grab; outline: none; }
+.network canvas.turning { cursor: grabbing; }
+.network canvas.pointing { cursor: pointer; }
+.overlay { position: absolute; inset: 0; pointer-events: none; font-size: 12px; }
+.caption { position: absolute; transform: translate(-50%, 0); white-space: nowrap; opacity: .78; font-size: 11.5px;
+  padding: 0 4px; border-radius: 4px; background: color-mix(in srgb, var(--st-background-color, #fff) 72%, transparent); }
+.legend { position: absolute; left: 12px; top: 10px; padding: 6px 10px; border-radius: 6px; max-width: 46%;
+  background: color-mix(in srgb, var(--st-background-color, #fff) 82%, transparent); }
+.legend .text { font-weight: 600; }
+.legend .detail { opacity: .7; }
+.key { display: flex; gap: 12px; opacity: .85; font-size: 11.5px; }
+.key i { display: inline-block; width: 18px; height: 3px; border-radius: 2px; margin-right: 5px; vertical-align: middle; }
+.hint { position: absolute; right: 12px; top: 12px; opacity: .5; font-size: 11px; }
+.tooltip { position: absolute; max-width: 60%; padding: 4px 9px; border-radius: 6px; white-space: nowrap; z-index: 2;
+  background: var(--st-text-color, #222); color: var(--st-background-color, #fff); box-shadow: 0 2px 10px #0004; }
+.tooltip b { font-weight: 600; display: block; }
+.tooltip span { opacity: .8; font-size: 11px; }
+.ring { position: absolute; box-sizing: border-box; border: 2px solid #f0a202; border-radius: 50%; }
+.message { padding: 2rem; max-width: 40rem; margin: auto; }
+[hidden] { display: none !important; }
+`;
+
+function element(name, className, parent, text = '') {
+  const made = document.createElement(name);
+  made.className = className;
+  made.textContent = text;
+  parent.append(made);
+  return made;
+}
+
+/** The frame of the component with its style sheet, `height` CSS pixels high. */
+export function createFrame(parent, height) {
+  const frame = element('div', 'network', parent);
+  element('style', '', frame, STYLE);
+  frame.style.height = `${height}px`;
+  return frame;
+}
+
+/** Say in plain words that nothing can be drawn here. */
+export function showMessage(frame, text) {
+  const message = element('div', 'message', frame, text);
+  message.setAttribute('role', 'alert');
+  message.dataset.testid = 'network3d-message';
+}
+
+export class Overlay {
+  constructor(frame) {
+    this.root = element('div', 'overlay', frame);
+    this.captions = element('div', '', this.root);
+    const legend = element('div', 'legend', this.root);
+    legend.dataset.testid = 'network3d-legend';
+    this.text = element('div', 'text', legend);
+    this.detail = element('div', 'detail', legend);
+    this.key = element('div', 'key', legend);
+    element('div', 'hint', this.root, 'drag: turn · wheel: zoom · shift-drag: move · double-click: reset');
+    this.ring = element('div', 'ring', this.root);
+    this.tooltip = element('div', 'tooltip', this.root);
+    this.tooltip.dataset.testid = 'network3d-tooltip';
+    this.hideTip();
+  }
+
+  setTexts(layers, legend, { css }) {
+    this.captions.replaceChildren();
+    this.labels = layers.map((text) => element('div', 'caption', this.captions, text));
+    this.text.textContent = legend;
+    this.key.replaceChildren();
+    for (const [name, colour] of [...Object.entries(css)].reverse()) {
+      const entry = element('span', '', this.key);
+      element('i', '', entry).style.background = colour;
+      entry.append(name);
+    }
+    this.setDetail('');
+  }
+
+  setDetail(text) {
+    this.detail.textContent = text;
+    this.detail.hidden = !text;
+  }
+
+  /** Put the captions at {layer, x, y}; those that would cover another one move a line down, or are left out. */
+  placeCaptions(places, width) {
+    const taken = [[], [], []];
+    const shown = new Set();
+    for (const { layer, x, y } of places) {
+      const label = this.labels[layer];
+      if (!label || x < 0 || x > width) continue;
+      label.hidden = false;
+      const half = label.offsetWidth / 2 + 3;
+      const at = Math.min(Math.max(x, half), width - half);
+      const free = ([left, right, top]) => at + half < left || at - half > right || Math.abs(top - y) > 15;
+      const line = taken.findIndex((_, row) => taken.flat().every(([l, r, t]) => free([l, r, t - 15 * row])));
+      if (line < 0) continue;
+      taken[line].push([at - half, at + half, y + 15 * line]);
+      label.style.left = `${at}px`;
+      label.style.top = `${y + 15 * line}px`;
+      shown.add(label);
+    }
+    for (const label of this.labels) label.hidden = !shown.has(label);
+  }
+
+  /** Show a title and a line of text near (x, y); `circle` {x, y, radius} is ringed. */
+  showTip(title, text, x, y, width, circle = null) {
+    this.tooltip.replaceChildren();
+    element('b', '', this.tooltip, title);
+    element('span', '', this.tooltip, text);
+    this.tooltip.hidden = false;
+    const left = x + 14 + this.tooltip.offsetWidth > width ? x - 10 - this.tooltip.offsetWidth : x + 14;
+    this.tooltip.style.left = `${Math.max(4, left)}px`;
+    this.tooltip.style.top = `${Math.max(4, y - 14)}px`;
+    this.ring.hidden = !circle;
+    if (!circle) return;
+    const size = 2 * circle.radius + 8;
+    Object.assign(this.ring.style, {
+      width: `${size}px`, height: `${size}px`, left: `${circle.x - size / 2}px`, top: `${circle.y - size / 2}px`,
+    });
+  }
+
+  hideTip() {
+    this.tooltip.hidden = true;
+    this.ring.hidden = true;
+  }
+}

@@ -1,0 +1,227 @@
+"""All that the page knows: calls of the public API, cached.
+
+One VISCNN session serves the whole process and is replaced after a failed connection. Tables are cached by a model's
+stamp (address, name, weights hash, time of ingest) and a query's uid, which names its content.
+"""
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+from numpy.typing import NDArray
+
+from viscnn.api import VISCNN, Progress
+from viscnn.config import environment_connection
+
+if TYPE_CHECKING:
+    from viscnn.engine.circuit import CircuitReport
+    from viscnn.engine.run import QueryReport
+    from viscnn.graph import Table
+    from viscnn.ingest.load import LoadReport
+    from viscnn.subgraph import Subgraph
+
+__all__ = [
+    "LIMIT",
+    "Drawing",
+    "activation",
+    "circuit_drawing",
+    "circuit_properties",
+    "image",
+    "image_paths",
+    "image_sets",
+    "incoming",
+    "ingest",
+    "layers",
+    "models",
+    "properties",
+    "reconnect",
+    "run_circuit",
+    "run_cypher",
+    "run_query",
+    "session",
+    "stamp",
+    "subgraph",
+]
+
+LIMIT = 20_000
+_EVERYTHING = 1_000_000
+# a model's hooks serve one forward pass at a time, and all visitors share one model
+_MODEL = threading.RLock()
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """What the 3-D view draws: filters and kernels as in a `Subgraph`, and the query that their scores belong to."""
+
+    query: str
+    filters: pd.DataFrame
+    kernels: pd.DataFrame
+
+
+def session() -> VISCNN:
+    """The process's session; raises ConnectionFailed."""
+    return _session(_address())
+
+
+def _address() -> tuple[str, str, str | None] | None:
+    connection = environment_connection()
+    return (connection.uri, connection.username, connection.database) if connection else None
+
+
+@st.cache_resource(show_spinner="Connecting to Neo4j", on_release=VISCNN.close)
+def _session(address: tuple[str, str, str | None] | None) -> VISCNN:
+    return VISCNN()
+
+
+def reconnect() -> None:
+    """Forget the session, so that the next call opens a new one."""
+    _session.clear()
+
+
+# -- models ------------------------------------------------------------------------------------------------------------
+
+
+def models() -> list[dict[str, Any]]:
+    """All stored models, never cached: another program may add one."""
+    return session().models()
+
+
+def stamp(model: str) -> str:
+    """What caches of a complete model's tables are keyed by; raises NotInGraph."""
+    found = session().model(model)
+    return "|".join((session().address, model, found["weightsHash"], str(found["createdAt"])))
+
+
+@st.cache_data(show_spinner=False, max_entries=32)
+def properties(stamp: str, model: str) -> dict[str, Any]:
+    """The properties of a model."""
+    return session().model(model)
+
+
+@st.cache_data(show_spinner=False, max_entries=32)
+def layers(stamp: str, model: str) -> pd.DataFrame:
+    """The layers of a model in depth order, by name."""
+    return pd.DataFrame(session().layers(model)).set_index("name", drop=False)
+
+
+def image_sets(model: str) -> list[str]:
+    """Names of the stored image sets, `overall` first."""
+    return [str(each["name"]) for each in session().image_sets(model)]
+
+
+# -- queries -----------------------------------------------------------------------------------------------------------
+
+
+def run_query(
+    text: str, *, model: str, output: str | None, criterion: str, max_images: int, progress: Progress
+) -> "QueryReport":
+    """Score, store and activate a query."""
+    with _MODEL:
+        return session().query(
+            text, model=model, output=output, criterion=criterion, max_images=max_images, progress=progress
+        )
+
+
+@st.cache_data(show_spinner="Pulling the subgraph", max_entries=32)
+def subgraph(stamp: str, query: str, keep: float) -> "Subgraph":
+    """The scored subgraph of a query at a kept fraction, at most LIMIT kernels."""
+    return session().subgraph(query, keep=keep, limit=LIMIT)
+
+
+@st.cache_data(show_spinner=False, max_entries=256)
+def incoming(stamp: str, filter_uid: str, query: str) -> pd.DataFrame:
+    """All kernels into a filter with their weights, in the order of the query's scores."""
+    columns = ["source", "input", "score", "l1", "l2", "signRatio", "sign", "weights"]
+    return pd.DataFrame(session().incoming_kernels(filter_uid, query=query, limit=_EVERYTHING), columns=columns)
+
+
+@st.cache_data(show_spinner=False, max_entries=8)
+def _scores(stamp: str, query: str) -> dict[str, tuple[float, list[float]]]:
+    """Per filter its score and the scores of its incoming kernels under a query."""
+    table = session().cypher("read/query_scores", uid=query, limit=_EVERYTHING)
+    return {uid: (score, kernels) for uid, score, kernels in table.rows}
+
+
+# -- circuits ----------------------------------------------------------------------------------------------------------
+
+
+def run_circuit(target: str, *, model: str, progress: Progress, **settings: Any) -> "CircuitReport":
+    """Extract, verify and store a circuit."""
+    with _MODEL:
+        return session().circuit(target, model=model, progress=progress, **settings)
+
+
+def circuit_properties(uid: str) -> dict[str, Any] | None:
+    """All properties of a stored circuit; None when there is none of this uid."""
+    rows = session().cypher("read/circuit", uid=uid).rows
+    return dict(rows[0][0]) if rows else None
+
+
+@st.cache_data(show_spinner="Pulling the circuit", max_entries=16)
+def circuit_drawing(stamp: str, model: str, uid: str, query: str) -> Drawing:
+    """A circuit's kernels with the scores of the query that chose them, highest in its layer first."""
+    filters = pd.DataFrame(session().filters(model))
+    scores = _scores(stamp, query)
+    filters["score"] = [scores.get(each, (0.0, []))[0] for each in filters["uid"]]
+    filters["shown"] = _relative(filters["score"], filters["layer"])
+    kernels = pd.DataFrame(session().circuit_kernels(uid))
+    kernels["score"] = [
+        _kernel_score(scores, target, at) for target, at in zip(kernels["target"], kernels["input"], strict=True)
+    ]
+    kernels["shown"] = _relative(kernels["score"], kernels["target"].str.rpartition("/")[0])
+    at = pd.Series(np.arange(len(filters)), index=filters["uid"])
+    for end in ("source", "target"):
+        kernels[end] = kernels[end].map(at).astype(np.int64)
+    kernels["sign"] = kernels["sign"].map({"inhibitory": -1, "mixed": 0, "excitatory": 1}).astype(np.int64)
+    return Drawing(query, filters, kernels.sort_values("shown", ascending=False).reset_index(drop=True))
+
+
+def _kernel_score(scores: Mapping[str, tuple[float, list[float]]], target: str, at: int) -> float:
+    kernels = scores.get(target, (0.0, []))[1]
+    return kernels[at] if at < len(kernels) else 0.0
+
+
+def _relative(scores: "pd.Series[float]", groups: "pd.Series[str]") -> "pd.Series[float]":
+    clipped = scores.astype(float).clip(lower=0.0)
+    most = clipped.groupby(groups).transform("max")
+    return clipped / most.where(most > 0, 1.0)
+
+
+# -- images ------------------------------------------------------------------------------------------------------------
+
+
+@st.cache_data(show_spinner=False, max_entries=64)
+def image_paths(stamp: str, model: str, image_set: str) -> list[str]:
+    """Paths of some images of a set."""
+    return session().image_paths(model, image_set)
+
+
+@st.cache_data(show_spinner=False, max_entries=256)
+def image(stamp: str, model: str, path: str) -> NDArray[np.uint8]:
+    """An image as the model sees it."""
+    return session().image(model, path)
+
+
+@st.cache_data(show_spinner=False, max_entries=512)
+def activation(stamp: str, filter_uid: str, path: str) -> NDArray[np.float32]:
+    """The pre-activation map of a filter on an image."""
+    with _MODEL:
+        return session().activation(filter_uid, path)
+
+
+# -- Cypher ------------------------------------------------------------------------------------------------------------
+
+
+def run_cypher(text: str, parameters: Mapping[str, Any] | None = None, *, limit: int) -> "Table":
+    """Run Cypher behind the read-only guard: a query of the catalogue with its parameters, or any text."""
+    return session().cypher_text(text, dict(parameters or {}), limit=limit)
+
+
+def ingest(name: str, progress: Progress) -> "LoadReport":
+    """Ingest a model of the zoo."""
+    with _MODEL:
+        return session().ingest(name, progress=progress)

@@ -1,0 +1,168 @@
+"""The 3-D network: filters in the discs of their layers, kernels between them; a click selects one.
+
+The drawing is a Streamlit component (plain WebGL2, sources in `ui/component/`, ready build in
+`ui/component/dist/network.js`). Data travels as two Arrow tables, about 9 bytes a kernel.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from importlib import resources
+from typing import Any, Literal, TypedDict, cast
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from viscnn.errors import StoredDataError
+
+__all__ = ["Selection", "clicked", "network3d"]
+
+_NODE_TYPES = {"x": "float32", "y": "float32", "z": "float32", "layer": "uint16", "score": "float32"}
+_KERNEL_TYPES = {"source": "uint32", "target": "uint32", "sign": "int8", "width": "uint8"}
+
+
+class Selection(TypedDict):
+    """What is selected: `index` is a row of `nodes` (kind `filter`) or of `kernels` (kind `kernel`)."""
+
+    kind: Literal["filter", "kernel"]
+    index: int
+
+
+def network3d(
+    nodes: pd.DataFrame,
+    kernels: pd.DataFrame,
+    *,
+    revision: str,
+    selected: Mapping[str, Any] | None = None,
+    selected_revision: int = 0,
+    key: str = "network",
+    height: int = 620,
+    layers: Sequence[str] = (),
+    legend: str = "",
+    on_select: Callable[[], None] = lambda: None,
+) -> Selection | None:
+    """Draw the network and return what is selected in it.
+
+    Args:
+        nodes: one filter a row: `x`, `y` (place in the disc) and `z` (depth) in any unit, `layer` (0 and up), `uid`,
+            `score` in [0, 1]; optionally `target` (bool: ringed) and `colour` ("#rrggbb" for input channels, else "").
+        kernels: one kernel a row, the most important first: `source` and `target` (rows of `nodes`), `sign`
+            (-1 inhibitory, 0 mixed, 1 excitatory), `width` (0 to 255).
+        revision: names the content of both tables; the browser takes them anew only when it changes.
+        selected: the selection of the page. It is sent only on the first drawing and when `selected_revision`
+            changes, so it is safe to pass back what was clicked.
+        selected_revision: count it up when Python, not a click, changes the selection.
+        key: Streamlit's key of the component; the camera lives as long as it stays the same.
+        height: CSS pixels.
+        layers: the caption of each layer.
+        legend: text of the legend, such as "1,234 of 250,048 kernels drawn".
+        on_select: called before the rerun that a click starts; `clicked(key)` is the click.
+
+    Returns:
+        What was selected last, by a click or by Python, as rows of the tables given now.
+
+    Raises:
+        StoredDataError: a column is missing, a kernel names a row that does not exist, or a place is not finite.
+    """
+    node_table, kernel_table = _node_table(nodes), _kernel_table(kernels, len(nodes))
+    jump = _jump(key, selected, selected_revision)
+    result = _component()(
+        key=key,
+        data={
+            "nodes": node_table,
+            "kernels": kernel_table,
+            "cfg": {
+                "revision": revision,
+                "selected": jump,
+                "selectedRevision": selected_revision,
+                "height": height,
+                "layers": list(layers),
+                "legend": legend,
+            },
+        },
+        default={"selected": None},
+        on_selected_change=on_select,
+    )
+    value = cast(dict[str, Any] | None, result.get("selected"))
+    if value is None or value["selectedRevision"] != selected_revision:
+        return cast(Selection | None, jump)
+    return _current(value, node_table, kernel_table, revision)
+
+
+def clicked(key: str = "network") -> dict[str, str] | None:
+    """The last click by uid: {"uid"} of a filter, {"source", "target"} of a kernel, None for empty space.
+
+    For use in `on_select`, when the tables of the click may already be gone.
+    """
+    state = st.session_state.get(key)
+    value = cast(dict[str, Any] | None, state.get("selected") if isinstance(state, Mapping) else None)
+    if value is None or value["kind"] is None:
+        return None
+    names = ("uid",) if value["kind"] == "filter" else ("source", "target")
+    return {name: str(value[name]) for name in names}
+
+
+@cache
+def _component() -> Callable[..., Any]:
+    """The mounting function; registered once a process."""
+    build = resources.files("viscnn.ui").joinpath("component", "dist", "network.js")
+    return st.components.v2.component("viscnn_network3d", js=build.read_text(encoding="utf-8"))
+
+
+def _jump(key: str, selected: Mapping[str, Any] | None, selected_revision: int) -> dict[str, Any] | None:
+    """The selection to send: as it was when `selected_revision` changed or the component was first drawn.
+
+    Anything else would change the component's data at every click, and so send both tables again.
+    """
+    memory = f"{key}:selected"
+    known = st.session_state.get(memory)
+    if known is None or known["revision"] != selected_revision or key not in st.session_state:
+        plain = {"kind": selected["kind"], "index": int(selected["index"])} if selected else None
+        known = st.session_state[memory] = {"revision": selected_revision, "selected": plain}
+    return cast(dict[str, Any] | None, known["selected"])
+
+
+def _current(
+    value: dict[str, Any], nodes: pd.DataFrame, kernels: pd.DataFrame, revision: str
+) -> Selection | None:
+    """A click as rows of the present tables; a click on earlier ones is found again by its uids."""
+    kind = value["kind"]
+    if kind is None:
+        return None
+    if value["revision"] == revision:
+        return Selection(kind=kind, index=int(value["index"]))
+    if kind == "filter":
+        found = np.flatnonzero(nodes["uid"] == value["uid"])
+    else:
+        ends = [np.flatnonzero(nodes["uid"] == value[end]) for end in ("source", "target")]
+        found = np.flatnonzero(kernels["source"].isin(ends[0]) & kernels["target"].isin(ends[1]))
+    return Selection(kind=kind, index=int(found[0])) if len(found) else None
+
+
+def _node_table(nodes: pd.DataFrame) -> pd.DataFrame:
+    """The columns that are sent, in their types: 18 bytes a filter and its texts."""
+    table = _typed(nodes, _NODE_TYPES, "filter")
+    if not np.isfinite(table[["x", "y", "z"]].to_numpy()).all():
+        raise StoredDataError("a filter's place in the 3-D view is not finite; ingest the model again with --replace")
+    table["score"] = table["score"].fillna(0.0).clip(0.0, 1.0)
+    table["uid"] = nodes["uid"].astype(str).to_numpy()
+    if "target" in nodes:
+        table["target"] = nodes["target"].to_numpy(dtype="uint8")
+    if "colour" in nodes:
+        table["colour"] = nodes["colour"].fillna("").astype(str).to_numpy()
+    return table
+
+
+def _kernel_table(kernels: pd.DataFrame, filters: int) -> pd.DataFrame:
+    table = _typed(kernels, _KERNEL_TYPES, "kernel")
+    last = int(max(table["source"].max(), table["target"].max())) if len(table) else -1
+    if last >= filters:
+        raise StoredDataError(f"a kernel of the 3-D view names filter row {last}, but there are {filters} filters")
+    return table
+
+
+def _typed(frame: pd.DataFrame, types: dict[str, str], what: str) -> pd.DataFrame:
+    missing = [name for name in (*types, *(["uid"] if what == "filter" else [])) if name not in frame]
+    if missing:
+        raise StoredDataError(f"the {what} table of the 3-D view lacks the column {missing[0]!r}")
+    return pd.DataFrame({name: frame[name].to_numpy(dtype=kind) for name, kind in types.items()})

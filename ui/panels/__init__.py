@@ -1,0 +1,1 @@
+"""Groups of widgets, one a module; views put them together."""

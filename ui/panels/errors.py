@@ -1,0 +1,28 @@
+"""Errors of the package as one line on the page, with the way out where the page has one."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import streamlit as st
+
+from viscnn.errors import ConnectionFailed, ServerError, ViscnnError
+from viscnn.ui import data
+
+__all__ = ["shown_errors"]
+
+
+@contextmanager
+def shown_errors(place: str) -> Iterator[None]:
+    """Show a ViscnnError as `st.error` and leave the block; a lost connection adds a button that tries again.
+
+    Args:
+        place: a name of the block, unique on its page.
+    """
+    try:
+        yield
+    except (ConnectionFailed, ServerError) as error:
+        data.reconnect()
+        st.error(str(error), icon=":material/cloud_off:")
+        st.button("Try again", icon=":material/refresh:", key=f"retry_{place}")
+    except ViscnnError as error:
+        st.error(str(error), icon=":material/error:")

@@ -1,0 +1,139 @@
+"""The query bar: ask a new question, or show a saved one."""
+
+import re
+from typing import Any
+
+import streamlit as st
+
+from viscnn.ui import data, state
+from viscnn.ui.panels.errors import shown_errors
+from viscnn.ui.panels.progress import phases
+
+__all__ = ["CRITERIA", "class_output", "outputs", "query_form", "saved_queries"]
+
+CRITERIA = {
+    "taylor": "mean |A · dT/dA|: how much the target would change (the paper's criterion)",
+    "taylor-signed": "A · dT/dA with its sign: raises or lowers the target",
+    "activation": "mean |A|: how strongly it responds",
+    "gradient": "mean |dT/dZ|: equal for all kernels into one filter",
+    "weight": "mean |W|: needs no images",
+}
+_PLAIN = re.compile(r"[A-Za-z0-9_./#]+")
+_REPORT = "viscnn_report"
+INPUT_HELP = """Image sets and images, combined:
+
+- `three - overall`: what matters for threes more than for all images
+- `0.5*(cat + dog) - 2*truck`: weights and brackets
+- `"Border Collie" + Bernese_mountain_dog`: quote names with spaces
+- `"3"`: a set named by a number is quoted
+
+Image sets of this model: """
+
+
+def query_form(model: str, stamp: str) -> None:
+    """Ask a new query: input, output, criterion; runs it with progress and shows its result."""
+    properties = data.properties(stamp, model)
+    sets = ", ".join(f"`{name}`" for name in data.image_sets(model)[:40]) or "none"
+    options = outputs(properties, state.current().selected)
+    with st.form("query", border=False):
+        text = st.text_input("Input", key="input", placeholder="three - overall", help=INPUT_HELP + sets)
+        output = st.selectbox(
+            "Output",
+            options,
+            key="output",
+            accept_new_options=True,
+            help="What is to be explained: the loss, a class's logit, or a filter. "
+            "Type `filter:` and a uid, such as `filter:mnist/conv4/7`.",
+        )
+        criterion = st.selectbox("Criterion", list(CRITERIA), key="criterion", help=_criteria_help())
+        images = st.number_input(
+            "Images per set, at most", 0, 100_000, 500, 100, key="max_images", help="0 uses all; the same ones each time"
+        )
+        asked = st.form_submit_button("Run query", type="primary", width="stretch", icon=":material/play_arrow:")
+    if asked:
+        with shown_errors("query"):
+            _run(model, text, output, criterion, int(images))
+    _notes()
+
+
+def _run(model: str, text: str, output: str | None, criterion: str, images: int) -> None:
+    with phases("Running the query", "Done") as progress:
+        report = data.run_query(
+            text, model=model, output=output, criterion=criterion, max_images=images, progress=progress
+        )
+    seconds = ", ".join(f"{phase} {value:.1f} s" for phase, value in report.seconds.items())
+    line = f"{report.images:,} images, of which {report.effective_images:,.1f} decide the result · {seconds}"
+    st.session_state[_REPORT] = (report.uid, line, report.warnings)
+    state.update(query=report.uid)
+
+
+def _notes() -> None:
+    """Images, seconds and warnings of the last run, while its result is shown."""
+    uid, line, warnings = st.session_state.get(_REPORT, (None, "", ()))
+    if uid is None or uid != state.current().query:
+        return
+    st.caption(line)
+    for warning in warnings:
+        st.caption(f":material/warning: {warning}")
+
+
+def _criteria_help() -> str:
+    return "\n".join(f"- `{name}`: {meaning}" for name, meaning in CRITERIA.items())
+
+
+def outputs(properties: dict[str, Any], selected: str | None) -> list[str]:
+    """Outputs to choose from: the loss (or the last layer), the selected filter, every class."""
+    logits = bool(properties["logits"])
+    found = ["loss"] if logits else ["layer:LAST"]
+    if selected is not None and "/input/" not in selected:
+        found.append("filter:" + (selected if _PLAIN.fullmatch(selected) else f'"{selected}"'))
+    classes = [str(each) for each in properties["classes"] or []] if logits else []
+    return found + [class_output(name, at, classes) for at, name in enumerate(classes)]
+
+
+def class_output(name: str, at: int, classes: list[str]) -> str:
+    """`class:NAME`, quoted where it must be; by number where the name is not unique or holds a quote."""
+    if classes.count(name) > 1 or '"' in name:
+        return f"class:#{at}"
+    return f"class:{name}" if _PLAIN.fullmatch(name) and not name.startswith("#") else f'class:"{name}"'
+
+
+def saved_queries(model: str) -> str | None:
+    """Choose the shown query among the saved ones, and activate it; returns its uid, None when there is none."""
+    saved = {str(each["uid"]): each for each in data.session().queries(model) if each["status"] == "complete"}
+    shown = state.current().query
+    if shown is not None and shown not in saved:
+        st.caption(":material/info: The shown query is not stored any more.")
+    if shown not in saved:
+        shown = next((uid for uid, each in saved.items() if each["active"]), next(iter(saved), None))
+        state.update(query=shown)
+    if shown is None:
+        st.info("No query is stored yet. Run one above.", icon=":material/arrow_upward:")
+        return None
+    st.session_state["saved_query"] = shown
+    st.selectbox(
+        "Shown query",
+        list(saved),
+        key="saved_query",
+        format_func=lambda uid: _label(saved[uid]),
+        on_change=lambda: state.update(query=st.session_state["saved_query"]),
+        help="Newest first. The page shows any saved query; the *active* one (●) is what ad-hoc Cypher and Neo4j "
+        "Browser see as `score`.",
+    )
+    _activation(shown, active=bool(saved[shown]["active"]))
+    return shown
+
+
+def _label(query: dict[str, Any]) -> str:
+    return f"{'● ' if query['active'] else ''}{query['text']}"
+
+
+def _activation(uid: str, *, active: bool) -> None:
+    if active:
+        st.caption("● active: Cypher reads these scores as `score`")
+        return
+    if st.button("Activate for Cypher", key="activate", icon=":material/bolt:", width="stretch"):
+        with shown_errors("activate"):
+            counts = data.session().activate(uid)
+            st.toast("Activated: " + ", ".join(f"{value:,} {name}" for name, value in counts.items()))
+            st.rerun()

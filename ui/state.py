@@ -1,0 +1,138 @@
+"""What a person looks at: a frozen `View`, kept in the session and mirrored as JSON in the page's address.
+
+A link reproduces the view. The JSON carries a version; anything that is not a valid view of this version is replaced
+by the default view, with a warning.
+"""
+
+import json
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Self
+
+import streamlit as st
+
+__all__ = ["KEPT_FRACTIONS", "VERSION", "View", "current", "nearest_fraction", "open_model", "restore", "select", "update"]
+
+VERSION = 1
+KEPT_FRACTIONS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1.0)
+PARAMETER = "view"
+_VIEW, _WARNING = "viscnn_view", "viscnn_view_warning"
+
+
+@dataclass(frozen=True)
+class View:
+    """The state of the page.
+
+    Attributes:
+        model: name of the shown model.
+        query: uid of the shown query.
+        circuit: uid of the shown circuit.
+        keep: kept fraction of the drawn subgraph, in (0, 1].
+        selected: uid of the selected filter, or of the target of the selected kernel.
+        input: index of the selected kernel into `selected`; None when a filter is selected.
+        image_set, image: what the activation map is shown on; the image is a path of the model's source.
+        kernels: how many incoming kernels the panel shows.
+    """
+
+    model: str | None = None
+    query: str | None = None
+    circuit: str | None = None
+    keep: float = 0.1
+    selected: str | None = None
+    input: int | None = None
+    image_set: str = "overall"
+    image: str | None = None
+    kernels: int = 8
+
+    def to_json(self) -> str:
+        """The version and all fields that differ from the default."""
+        default = View()
+        changed = {key: value for key, value in asdict(self).items() if value != getattr(default, key)}
+        return json.dumps({"v": VERSION} | changed, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read what `to_json` wrote; raises ValueError naming what is wrong."""
+        try:
+            given = json.loads(text)
+        except (json.JSONDecodeError, RecursionError) as error:
+            raise ValueError("it is not JSON") from error
+        if not isinstance(given, dict) or given.pop("v", None) != VERSION:
+            raise ValueError(f"it is not of version {VERSION}")
+        unknown = given.keys() - {field.name for field in fields(cls)}
+        if unknown:
+            raise ValueError(f"it has no field {min(unknown)!r}")
+        for name, value in given.items():
+            _check(name, value)
+        return cls(**given)
+
+
+def _check(name: str, value: Any) -> None:
+    if name == "keep":
+        fits = isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= 1
+    elif name == "kernels":
+        fits = type(value) is int and 1 <= value <= 64
+    elif name == "input":
+        fits = value is None or (type(value) is int and value >= 0)
+    else:
+        fits = isinstance(value, str) or (value is None and name != "image_set")
+    if not fits:
+        raise ValueError(f"{value!r} is no {name}")
+
+
+def restore() -> View:
+    """The session's view, at first read from the address; call at the top of every page."""
+    if _VIEW not in st.session_state:
+        st.session_state[_VIEW] = _from_address()
+    if _WARNING in st.session_state:
+        st.warning(st.session_state.pop(_WARNING), icon=":material/link_off:")
+    _to_address()
+    return current()
+
+
+def current() -> View:
+    """The view of this session."""
+    view = st.session_state.get(_VIEW)
+    return view if isinstance(view, View) else View()
+
+
+def update(**changes: Any) -> View:
+    """Change fields of the view; the address follows."""
+    st.session_state[_VIEW] = replace(current(), **changes)
+    _to_address()
+    return current()
+
+
+def open_model(name: str | None) -> None:
+    """Show a model: its own query, nothing selected; the kept fraction stays."""
+    st.session_state[_VIEW] = View(model=name, keep=current().keep)
+    _to_address()
+
+
+def select(uid: str | None, kernel: int | None = None) -> None:
+    """Select a filter, or with `kernel` the kernel of that input index into it."""
+    update(selected=uid, input=kernel)
+
+
+def nearest_fraction(keep: float) -> float:
+    """The step of the slider that is nearest to `keep`."""
+    return min(KEPT_FRACTIONS, key=lambda step: abs(step - keep))
+
+
+def _from_address() -> View:
+    text = st.query_params.get(PARAMETER)
+    if text is None:
+        return View()
+    try:
+        return View.from_json(text)
+    except ValueError as error:
+        st.session_state[_WARNING] = f"The link's view was not used: {error}. The default view is shown instead."
+        return View()
+
+
+def _to_address() -> None:
+    # streamlit drops the parameters on a change of page, so every page writes them anew
+    text = current().to_json()
+    if current() == View():
+        st.query_params.pop(PARAMETER, None)
+    elif st.query_params.get(PARAMETER) != text:
+        st.query_params[PARAMETER] = text

@@ -1,0 +1,5 @@
+"""`python -m viscnn`."""
+
+from viscnn.cli import main
+
+main()

@@ -1,0 +1,411 @@
+"""The public API: every action of the page and every command is one method of `VISCNN`.
+
+    from viscnn import VISCNN
+
+    with VISCNN() as v:
+        v.ingest("mnist")
+        report = v.query("three - overall", model="mnist")
+        circuit = v.circuit("filter:mnist/conv4/7", model="mnist", input="three", keep=0.1)
+
+Without a connection it talks to the Neo4j that NEO4J_URI names, else to the managed server (`viscnn server start`).
+"""
+
+import json
+from collections.abc import Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from viscnn import adhoc
+from viscnn.config import Connection, environment_connection
+from viscnn.errors import InputError, NotInGraph, nearest
+from viscnn.graph import Graph, Table, Tracer
+from viscnn.queries import catalogue, load
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from viscnn.engine.bundle import Bundle
+    from viscnn.engine.circuit import CircuitReport
+    from viscnn.engine.replay import ReplayReport
+    from viscnn.engine.run import QueryReport
+    from viscnn.ingest.load import LoadReport
+    from viscnn.subgraph import Subgraph
+
+__all__ = ["VISCNN", "Progress"]
+
+Progress = Callable[[str, int, int], None]
+
+
+def _silent(step: str, done: int, total: int) -> None:
+    pass
+
+
+class VISCNN:
+    """A session with one graph database; a context manager.
+
+    Raises:
+        ConnectionFailed: no Neo4j answers, or it refuses the password.
+    """
+
+    def __init__(self, connection: Connection | None = None, *, tracer: Tracer | None = None) -> None:
+        self._graph = Graph(connection or _default_connection(), tracer=tracer)
+        self._graph.verify()
+        self._bundles: dict[tuple[str, str, str | None], Bundle] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._graph.close()
+
+    @property
+    def address(self) -> str:
+        """The Bolt address of the database."""
+        return self._graph.connection.uri
+
+    # -- models ----------------------------------------------------------------------------------------------------
+
+    def ingest(
+        self,
+        source: str,
+        *,
+        name: str | None = None,
+        weights: str | None = None,
+        input_shape: tuple[int, int, int] | None = None,
+        classes: tuple[str, ...] | None = None,
+        mean: tuple[float, ...] | None = None,
+        std: tuple[float, ...] | None = None,
+        images: str | None = None,
+        replace: bool = False,
+        importance: bool = True,
+        progress: Progress = _silent,
+    ) -> "LoadReport":
+        """Write a model into the graph and register it on this machine.
+
+        Args:
+            source: a zoo name, or `path/to/file.py:function`.
+            name: name in the graph; by default the zoo name or the function's name.
+            weights: a `.safetensors`, `.npz` or `.pt` file, or `random`.
+            images: an image source (a folder, an npz file, `bundled:mnist`); the bundled models have their own.
+            replace: store it anew even if it is there, or if the name is taken.
+            importance: with images, compute the cached `importance` (the query `overall`) and the image sets.
+
+        Raises:
+            ModelError, UnsupportedModel, ImagesError: nothing was changed.
+        """
+        from viscnn.ingest.load import load_model
+        from viscnn.ingest.registry import Entry, register
+        from viscnn.ingest.zoo import Recipe, build, model_name
+
+        recipe = Recipe(source=_absolute(source), weights=_absolute(weights) if weights else None)
+        recipe = Recipe(recipe.source, recipe.weights, input_shape, classes, mean, std)
+        zoo = build(recipe)
+        name = name or model_name(source)
+        from viscnn.ingest.architecture import read_architecture
+
+        architecture = read_architecture(zoo.module, zoo.input_shape)
+        images = _absolute(images) if images else zoo.images
+        report = load_model(self._graph, name, zoo, architecture, replace=replace, progress=progress)
+        register(name, Entry(recipe, zoo.weights_hash, images))
+        if images is not None and importance and not report.already_complete:
+            self._save_images(name, progress)
+        return report
+
+    def _save_images(self, name: str, progress: Progress) -> None:
+        from viscnn.engine.images import images_hash
+
+        collection = self.bundle(name).collection
+        rows = [
+            {
+                "name": each,
+                "images": len(collection.sets[each]),
+                "hash": images_hash([collection.items[index] for index in collection.sets[each]]),
+            }
+            for each in collection.names()
+        ]
+        self._graph.write("write/save_image_sets", model=name, rows=rows)
+        self.query("overall", model=name, progress=progress)
+
+    def models(self) -> list[dict[str, Any]]:
+        """All stored models with size, status and active query."""
+        return self._graph.read("read/models")
+
+    def model(self, name: str) -> dict[str, Any]:
+        """The properties of a complete model; raises NotInGraph with the nearest names."""
+        found = self._graph.read("read/model", model=name)
+        if not found:
+            known = tuple(each["name"] for each in self.models())
+            stored = ", ".join(known) or "none yet: viscnn ingest mnist"
+            raise NotInGraph(f"no model {name!r} is stored{nearest(name, known)} (stored: {stored})")
+        if found[0]["status"] != "complete":
+            raise NotInGraph(f"model {name!r} is not complete (an ingest runs or was stopped): viscnn ingest it again")
+        return found[0]
+
+    def drop(self, name: str) -> None:
+        """Remove a model and everything that belongs to it, and forget how it is built."""
+        from viscnn.ingest.load import drop_model
+        from viscnn.ingest.registry import forget
+
+        drop_model(self._graph, name)
+        forget(name)
+
+    def layers(self, model: str) -> list[dict[str, Any]]:
+        """The layers of a model in depth order, the input first."""
+        return self._graph.read("read/layers", model=self.model(model)["name"])
+
+    def filters(self, model: str) -> list[dict[str, Any]]:
+        """All filters of a model with their places, the input channels first."""
+        return self._graph.read("read/filters", model=self.model(model)["name"])
+
+    def bundle(self, model: str, *, images: str | None = None) -> "Bundle":
+        """The model ready to run; raises NotInGraph when it is not registered on this machine."""
+        from viscnn.engine.bundle import load_bundle
+
+        weights_hash = self.model(model)["weightsHash"]
+        key = (model, weights_hash, images)
+        if key not in self._bundles:
+            self._bundles[key] = load_bundle(model, weights_hash, images=_absolute(images) if images else None)
+        return self._bundles[key]
+
+    def replay(self, model: str, *, images: int = 4) -> "ReplayReport":
+        """Rebuild the forward pass from what Neo4j holds and compare it with the model, on images or noise."""
+        import torch
+
+        from viscnn.engine.replay import replay
+        from viscnn.engine.scoring import image_batches
+
+        bundle = self.bundle(model)
+        if bundle.images is None:
+            noise = torch.randn(images, *bundle.architecture.input_shape, generator=torch.Generator().manual_seed(0))
+            return replay(self._graph, bundle, noise)
+        batch, _ = next(image_batches(bundle, bundle.collection.select("overall", "check", images), []))
+        return replay(self._graph, bundle, batch)
+
+    # -- queries ---------------------------------------------------------------------------------------------------
+
+    def query(
+        self,
+        text: str,
+        *,
+        model: str,
+        output: str | None = None,
+        criterion: str = "taylor",
+        max_images: int = 500,
+        images: str | None = None,
+        activate: bool = True,
+        progress: Progress = _silent,
+    ) -> "QueryReport":
+        """Score all filters and kernels for an input expression, store the scores, and activate them.
+
+        Args:
+            text: input expression, such as `three - overall` or `0.5*(cat + dog) - "2" * photo.png`.
+            output: `loss` (default), `class:NAME`, `filter:UID`, `layer:NAME`.
+            criterion: `taylor`, `taylor-signed`, `activation`, `gradient` or `weight`.
+            max_images: at most so many images of each image set, the same ones each time; 0 for all.
+            images: an image source instead of the registered one.
+
+        Raises:
+            ExpressionError, ImagesError, NotInGraph: nothing was changed.
+        """
+        from viscnn.engine.run import QuerySpec, run_query
+
+        spec = QuerySpec(input=text, output=output, criterion=criterion, max_images=max_images)
+        return run_query(self._graph, self.bundle(model, images=images), spec, activate=activate, progress=progress)
+
+    def queries(self, model: str) -> list[dict[str, Any]]:
+        """The saved queries of a model, newest first."""
+        return self._graph.read("read/queries", model=self.model(model)["name"])
+
+    def activate(self, uid: str) -> dict[str, Any]:
+        """Copy a saved query's scores to `score`; returns how many filters and kernels were set."""
+        from viscnn.engine.circuit import require_query
+
+        model = require_query(self._graph, uid)["model"]
+        return self._graph.write("write/activate_query", model=model, uid=uid)[0]
+
+    def drop_query(self, uid: str) -> None:
+        """Remove a saved query with its scores and circuits."""
+        if not self._graph.write("write/drop_query", uid=uid):
+            raise NotInGraph(f"no query {uid!r} is stored (list them with: viscnn queries --model MODEL)")
+
+    def subgraph(self, uid: str, *, keep: float = 0.1, scale: str = "sum", limit: int = 20_000) -> "Subgraph":
+        """The share `keep` of all kernels with the highest scaled scores in a saved query, pulled by Cypher."""
+        from viscnn.subgraph import pull
+
+        return pull(self._graph, uid, keep=keep, scale=scale, limit=limit)
+
+    # -- circuits --------------------------------------------------------------------------------------------------
+
+    def circuit(
+        self,
+        target: str,
+        *,
+        model: str,
+        input: str = "overall",  # noqa: A002 - the name that a query has it by
+        keep: float = 0.1,
+        criterion: str = "taylor",
+        scale: str | None = None,
+        excitatory: bool = False,
+        ablation: str = "zero",
+        max_images: int = 500,
+        check_images: int = 200,
+        images: str | None = None,
+        progress: Progress = _silent,
+    ) -> "CircuitReport":
+        """Extract a connected circuit that reaches `target`, verify it on check images, store and return it.
+
+        Args:
+            target: a filter's uid, or an output such as `class:NAME` or `loss`.
+            input: input expression of the query whose scores select the kernels; scored now if it is not stored.
+            keep: share of the kernels upstream of the target, in (0, 1].
+            scale: `sum`, `layer-l2` or `raw`: how layers are made comparable.
+            ablation: what removed kernels read when verifying: `zero`, `mean` or `resample`.
+            check_images: at most so many check images; 0 for all.
+        """
+        from viscnn.engine import circuit as circuits
+        from viscnn.engine.output import parse_output
+        from viscnn.engine.target import resolve
+        from viscnn.engine.verify import VerifySpec
+
+        bundle = self.bundle(model, images=images)
+        output = parse_output(_as_output(target))
+        resolved = resolve(output, model=model, architecture=bundle.architecture, classes=bundle.classes)
+        spec = circuits.CircuitSpec(
+            keep=keep,
+            scale=scale or circuits.DEFAULT_SCALE,
+            excitatory=excitatory,
+            verify=VerifySpec(ablation=ablation, max_images=check_images),
+        )
+        spec.check()
+        query = self.query(
+            input,
+            model=model,
+            output=resolved.text,
+            criterion=criterion,
+            max_images=max_images,
+            images=images,
+            activate=False,
+            progress=progress,
+        )
+        report = circuits.extract(self._graph, bundle, query, resolved, spec)
+        circuits.store(self._graph, report)
+        return report
+
+    def circuits(self, model: str) -> list[dict[str, Any]]:
+        """The stored circuits of a model with their evidence, newest first."""
+        return self._graph.read("read/circuits", model=self.model(model)["name"])
+
+    def circuit_kernels(self, uid: str) -> list[dict[str, Any]]:
+        """The kernels of a stored circuit."""
+        if not self._graph.read("read/circuit", uid=uid):
+            raise NotInGraph(f"no circuit {uid!r} is stored (list them with: viscnn circuits --model MODEL)")
+        return self._graph.read("read/circuit_kernels", uid=uid)
+
+    # -- filters and images ----------------------------------------------------------------------------------------
+
+    def filter(self, uid: str, *, query: str | None = None) -> dict[str, Any]:
+        """One filter with its layer and its score under a saved query; raises NotInGraph."""
+        found = self._graph.read("read/filter", uid=uid, query=query or "")
+        if not found:
+            raise NotInGraph(f"there is no filter {uid!r} in the graph (uids look like mnist/conv2/5)")
+        return found[0]
+
+    def incoming_kernels(self, uid: str, *, query: str | None = None, limit: int = 10) -> list[dict[str, Any]]:
+        """The kernels into a filter with their weights, in the order of a saved query's scores (else of l1)."""
+        return self._graph.read("read/incoming_kernels", uid=uid, query=query or "", limit=limit)
+
+    def image_sets(self, model: str) -> list[dict[str, Any]]:
+        """The stored image sets of a model, `overall` first."""
+        return self._graph.read("read/image_sets", model=self.model(model)["name"])
+
+    def image_paths(self, model: str, image_set: str = "overall", *, limit: int = 50) -> list[str]:
+        """Paths of some images of a set, the same ones each time."""
+        collection = self.bundle(model).collection
+        return [collection.items[index].path for index in collection.select(image_set, None, limit)]
+
+    def image(self, model: str, path: str) -> "NDArray[np.uint8]":
+        """An image as the model sees it before scaling, (rows, columns) or (rows, columns, 3)."""
+        import numpy as np
+
+        bundle = self.bundle(model)
+        return np.asarray(bundle.preprocess.crop(bundle.collection.read(self._image_index(bundle, path))))
+
+    def activation(self, uid: str, path: str) -> "NDArray[np.float32]":
+        """The pre-activation map Z (rows, columns) of a filter on one image of the model's source."""
+        from viscnn.engine.capture import record
+        from viscnn.engine.output import FilterOutput
+        from viscnn.engine.target import resolve
+
+        bundle = self.bundle(uid.partition("/")[0])
+        output = FilterOutput(uid, "mean")
+        target = resolve(output, model=bundle.name, architecture=bundle.architecture, classes=bundle.classes)
+        assert target.layer is not None
+        image = bundle.preprocess.apply(bundle.collection.read(self._image_index(bundle, path)))
+        recording = record(bundle.architecture, image.unsqueeze(0), last=target.layer, gradients=False)
+        return recording.maps[target.layer.name][0, target.channel].numpy()
+
+    def _image_index(self, bundle: "Bundle", path: str) -> int:
+        return bundle.collection.select(path, None, 1)[0]
+
+    # -- Cypher ----------------------------------------------------------------------------------------------------
+
+    def cypher(
+        self, name: str, parameters: dict[str, Any] | None = None, *, limit: int = 1000, timeout: float = 20.0
+    ) -> Table:
+        """Run a read query of the catalogue; `limit` rows at most, `timeout` in seconds.
+
+        Raises:
+            NotInGraph: no such query, or no such parameter.
+            InputError: it is a query that writes; those are run by the methods above.
+        """
+        query = load(name)
+        if query.mode != "read":
+            raise InputError(f"query {query.name} writes; only read queries can be run by name")
+        return adhoc.run(self._graph, query.text, query.arguments(parameters or {}), limit=limit, timeout=timeout)
+
+    def cypher_text(
+        self, text: str, parameters: dict[str, Any] | None = None, *, limit: int = 1000, timeout: float = 20.0
+    ) -> Table:
+        """Run ad-hoc Cypher after the guard has let it pass: one plain read. Raises CypherRefused."""
+        return adhoc.run(self._graph, text, parameters, limit=limit, timeout=timeout)
+
+    @staticmethod
+    def cypher_catalogue() -> list[dict[str, Any]]:
+        """Name, title, description, mode, parameters and columns of every query file."""
+        return [
+            {
+                "name": query.name,
+                "title": query.title,
+                "description": query.description,
+                "mode": query.mode,
+                "parameters": {each.name: json.dumps(each.default) for each in query.parameters},
+                "columns": list(query.columns),
+            }
+            for query in catalogue().values()
+        ]
+
+
+def _default_connection() -> Connection:
+    from viscnn import server
+
+    return environment_connection() or server.connection()
+
+
+def _as_output(target: str) -> str:
+    """A bare filter uid as an output expression."""
+    return f"filter:{target}" if "/" in target and ":" not in target.partition("/")[0] else target
+
+
+def _absolute(path: str) -> str:
+    """A path made independent of the current folder; names that are not files stay as they are."""
+    from pathlib import Path
+
+    file, colon, function = path.rpartition(":") if ".py:" in path else (path, "", "")
+    return f"{Path(file).resolve()}{colon}{function}" if Path(file).exists() else path

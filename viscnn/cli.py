@@ -1,0 +1,283 @@
+"""The command line: one command per method of the API.
+
+Every command takes `--json`: exactly one JSON object on standard output, nothing else; progress and notes go to
+standard error. Exit codes: 0 done, 2 the caller's mistake, 1 anything else. Commands import what they need when they
+run, so that `viscnn --help` is instant.
+"""
+
+from typing import Annotated
+
+import typer
+
+from viscnn import console
+from viscnn.cli_server import server_app
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="VISCNN: a convolutional network as a graph in Neo4j, and the tools to find circuits in it.",
+)
+app.add_typer(server_app, name="server")
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output and nothing else.")]
+ModelOption = Annotated[str, typer.Option("--model", "-m", help="Name of a stored model.")]
+Images = Annotated[str | None, typer.Option(help="A folder, an npz file, bundled:mnist or bundled:cifar10.")]
+MaxImages = Annotated[int, typer.Option(min=0, help="At most so many images of each image set; 0 for all.")]
+
+
+@app.command()
+def ingest(
+    model: Annotated[str, typer.Argument(help="mnist, cifar10, a torchvision name, or path/to/file.py:function.")],
+    name: Annotated[str | None, typer.Option(help="Name in the graph.")] = None,
+    weights: Annotated[str | None, typer.Option(help="A .safetensors, .npz or .pt file, or `random`.")] = None,
+    input: Annotated[str | None, typer.Option(help="Input shape, such as 3x224x224.")] = None,  # noqa: A002
+    images: Images = None,
+    classes: Annotated[str | None, typer.Option(help="Text file with one class name per line.")] = None,
+    mean: Annotated[str | None, typer.Option(help="Per channel, such as 0.485,0.456,0.406.")] = None,
+    std: Annotated[str | None, typer.Option(help="Per channel, such as 0.229,0.224,0.225.")] = None,
+    replace: Annotated[bool, typer.Option(help="Store it anew even if the name is taken.")] = False,
+    importance: Annotated[bool, typer.Option(help="With images: compute the cached importance.")] = True,
+    json: Json = False,
+) -> None:
+    """Write a model into the graph: every filter a node, every kernel a relationship."""
+    from viscnn.cli_options import class_names, numbers
+    from viscnn.ingest.zoo import parse_shape
+
+    with console.session(json) as out, out.viscnn() as viscnn:
+        report = viscnn.ingest(
+            model,
+            name=name,
+            weights=weights,
+            input_shape=parse_shape(input) if input else None,
+            classes=class_names(classes),
+            mean=numbers("--mean", mean),
+            std=numbers("--std", std),
+            images=images,
+            replace=replace,
+            importance=importance,
+            progress=out.progress,
+        )
+        what = "is complete already" if report.already_complete else f"stored in {report.seconds:.1f} s"
+        out.result(
+            {
+                "model": report.model,
+                "layers": report.layers,
+                "filters": report.filters,
+                "kernels": report.kernels,
+                "seconds": round(report.seconds, 3),
+                "alreadyComplete": report.already_complete,
+            },
+            f"{report.model}: {report.layers} layers, {report.filters:,} filters, {report.kernels:,} kernels, {what}",
+        )
+
+
+@app.command()
+def models(json: Json = False) -> None:
+    """List the stored models."""
+    with console.session(json) as out, out.viscnn() as viscnn:
+        found = viscnn.models()
+        columns = ["name", "architecture", "status", "layers", "filters", "activeQuery"]
+        out.result({"models": found}, console.table("Models", columns, found) if found else "no models are stored")
+
+
+@app.command()
+def drop(model: Annotated[str, typer.Argument(help="Name of a stored model.")], json: Json = False) -> None:
+    """Remove a model and everything that belongs to it."""
+    with console.session(json) as out, out.viscnn() as viscnn:
+        viscnn.drop(model)
+        out.result({"dropped": model}, f"{model} is removed")
+
+
+@app.command()
+def query(
+    text: Annotated[str, typer.Argument(metavar="EXPR", help="Input expression, such as 'three - overall'.")],
+    model: ModelOption,
+    output: Annotated[str | None, typer.Option(help="loss, class:NAME, filter:UID or layer:NAME.")] = None,
+    criterion: Annotated[str, typer.Option(help="taylor, taylor-signed, activation, gradient or weight.")] = "taylor",
+    max_images: MaxImages = 500,
+    images: Images = None,
+    activate: Annotated[bool, typer.Option(help="Copy the scores to `score` of filters and kernels.")] = True,
+    top: Annotated[int, typer.Option(min=1, help="Filters and kernels per layer that are printed.")] = 5,
+    json: Json = False,
+) -> None:
+    """Score all filters and kernels for an input expression, and store the scores."""
+    from viscnn.reports import query_json, query_text
+
+    with console.session(json) as out, out.viscnn() as viscnn:
+        report = viscnn.query(
+            text,
+            model=model,
+            output=output,
+            criterion=criterion,
+            max_images=max_images,
+            images=images,
+            activate=activate,
+            progress=out.progress,
+        )
+        out.notes(report.warnings)
+        layers = viscnn.layers(model)
+        out.result(query_json(report, layers, top=top), query_text(report, layers, top=top))
+
+
+@app.command()
+def queries(model: ModelOption, json: Json = False) -> None:
+    """List the saved queries of a model, newest first."""
+    with console.session(json) as out, out.viscnn() as viscnn:
+        found = viscnn.queries(model)
+        columns = ["uid", "text", "images", "effectiveImages", "status", "active"]
+        out.result({"queries": found}, console.table("Queries", columns, found) if found else "no queries are saved")
+
+
+@app.command()
+def activate(uid: Annotated[str, typer.Argument(help="uid of a saved query.")], json: Json = False) -> None:
+    """Copy a saved query's scores to `score` of filters and kernels."""
+    with console.session(json) as out, out.viscnn() as viscnn:
+        counts = viscnn.activate(uid)
+        text = f"{uid} is active: {counts['filters']:,} filters, {counts['kernels']:,} kernels"
+        out.result({"query": uid, **counts}, text)
+
+
+@app.command()
+def circuit(
+    target: Annotated[str, typer.Argument(help="A filter's uid, class:NAME, or loss.")],
+    model: ModelOption,
+    input: Annotated[str, typer.Option(help="Input expression of the query that scores.")] = "overall",  # noqa: A002
+    keep: Annotated[float, typer.Option(help="Share of the kernels upstream of the target, in (0, 1].")] = 0.1,
+    criterion: Annotated[str, typer.Option(help="taylor, taylor-signed, activation, gradient or weight.")] = "taylor",
+    scale: Annotated[str | None, typer.Option(help="How layers are compared: sum, layer-l2 or raw.")] = None,
+    excitatory: Annotated[bool, typer.Option(help="Signed criteria: only kernels that raise the target.")] = False,
+    ablation: Annotated[str, typer.Option(help="What removed kernels read: zero, mean or resample.")] = "zero",
+    max_images: MaxImages = 500,
+    check_images: Annotated[int, typer.Option(min=0, help="At most so many check images; 0 for all.")] = 200,
+    images: Images = None,
+    json: Json = False,
+) -> None:
+    """Extract a connected circuit that reaches a target, verify it on check images, and store it."""
+    from viscnn.reports import circuit_json, circuit_text
+
+    with console.session(json) as out, out.viscnn() as viscnn:
+        report = viscnn.circuit(
+            target,
+            model=model,
+            input=input,
+            keep=keep,
+            criterion=criterion,
+            scale=scale,
+            excitatory=excitatory,
+            ablation=ablation,
+            max_images=max_images,
+            check_images=check_images,
+            images=images,
+            progress=out.progress,
+        )
+        out.result(circuit_json(report), circuit_text(report))
+
+
+@app.command()
+def circuits(model: ModelOption, json: Json = False) -> None:
+    """List the stored circuits of a model with their evidence, newest first."""
+    with console.session(json) as out, out.viscnn() as viscnn:
+        found = viscnn.circuits(model)
+        columns = ["uid", "target", "keptFraction", "kernels", "pearson", "pearsonRandom", "pearsonWorst"]
+        out.result(
+            {"circuits": found}, console.table("Circuits", columns, found) if found else "no circuits are stored"
+        )
+
+
+@app.command(name="filter")
+def show_filter(
+    uid: Annotated[str, typer.Argument(help="uid of a filter, such as mnist/conv2/5.")],
+    query: Annotated[str | None, typer.Option(help="uid of a saved query, for its scores.")] = None,
+    top: Annotated[int, typer.Option(min=1, help="Number of incoming kernels.")] = 10,
+    json: Json = False,
+) -> None:
+    """Show a filter with its scores and its top incoming kernels."""
+    with console.session(json) as out, out.viscnn() as viscnn:
+        found = viscnn.filter(uid, query=query)
+        kernels = viscnn.incoming_kernels(uid, query=query, limit=top)
+        columns = ["source", "input", "score", "l1", "signRatio", "sign"]
+        out.result({"filter": found, "kernels": kernels}, console.table(uid, columns, kernels))
+
+
+@app.command()
+def replay(
+    model: Annotated[str, typer.Argument(help="Name of a stored model.")],
+    images: Annotated[int, typer.Option(min=1, help="Number of images to compare on.")] = 4,
+    json: Json = False,
+) -> None:
+    """Rebuild the forward pass from what Neo4j holds and compare it with the model, layer by layer."""
+    with console.session(json) as out, out.viscnn() as viscnn:
+        report = viscnn.replay(model, images=images)
+        rows = [{"layer": layer, "relativeError": error} for layer, error in report.errors.items()]
+        result = {"model": model, "layers": len(rows), "maxRelativeError": report.worst, "errors": report.errors}
+        out.result(result, console.table(f"Replay of {model}", ["layer", "relativeError"], rows))
+
+
+@app.command()
+def cypher(
+    name: Annotated[str | None, typer.Argument(help="Name of a query of the catalogue, such as top_kernels.")] = None,
+    parameters: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Its parameters.")] = None,
+    text: Annotated[str | None, typer.Option(help="Ad-hoc Cypher instead: one plain read.")] = None,
+    list_: Annotated[bool, typer.Option("--list", help="List the catalogue.")] = False,
+    limit: Annotated[int, typer.Option(min=1, help="Rows at most.")] = 1000,
+    timeout: Annotated[float, typer.Option(help="Seconds at most.")] = 20.0,
+    json: Json = False,
+) -> None:
+    """Run a query of the catalogue, or ad-hoc Cypher (read-only, guarded)."""
+    from viscnn.api import VISCNN
+    from viscnn.cli_options import key_values
+
+    with console.session(json) as out:
+        if list_ or (name is None and text is None):
+            found = [each for each in VISCNN.cypher_catalogue() if each["mode"] == "read"]
+            out.result({"queries": found}, console.table("Catalogue", ["name", "title", "parameters"], found))
+            return
+        # with --text the first argument is a parameter too
+        given = key_values([*([name] if text is not None and name else []), *(parameters or [])])
+        with out.viscnn() as viscnn:
+            if text is not None:
+                table = viscnn.cypher_text(text, given, limit=limit, timeout=timeout)
+            elif name is not None:
+                table = viscnn.cypher(name, given, limit=limit, timeout=timeout)
+            rows = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
+            result = {"columns": list(table.columns), "rows": [list(row) for row in table.rows]}
+            title = f"{len(rows)} rows{' (more exist: raise --limit)' if table.truncated else ''}"
+            out.result({**result, "truncated": table.truncated}, console.table(title, list(table.columns), rows))
+
+
+@app.command()
+def ui(
+    address: Annotated[str, typer.Option(help="Address to bind.")] = "127.0.0.1",
+    port: Annotated[int | None, typer.Option(help="Port; 8501 or the next free one by default.")] = None,
+    browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
+) -> None:
+    """Open the page; stays until Ctrl-C."""
+    from viscnn.demo import serve
+
+    with console.session(False) as out:
+        serve(out, address=address, port=port, browser=browser)
+
+
+@app.command()
+def demo(
+    port: Annotated[int | None, typer.Option(help="Port of the page.")] = None,
+    browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
+) -> None:
+    """Start Neo4j, ingest the bundled MNIST model, run a first query, open the page; Ctrl-C stops what it started."""
+    from viscnn.demo import run
+
+    with console.session(False) as out:
+        run(out, port=port, browser=browser)
+
+
+def main() -> None:
+    """Entry point of the `viscnn` command."""
+    app(prog_name="viscnn")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+"""Texts of the command line turned into values, each with an error that names the option."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from viscnn.errors import InputError
+
+__all__ = ["class_names", "key_values", "numbers"]
+
+
+def numbers(option: str, text: str | None) -> tuple[float, ...] | None:
+    """`0.5,0.5,0.5` as numbers."""
+    if text is None:
+        return None
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise InputError(f"{option} {text!r} is not a list of numbers, such as 0.5,0.5,0.5") from error
+
+
+def class_names(path: str | None) -> tuple[str, ...] | None:
+    """The lines of a text file."""
+    if path is None:
+        return None
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"--classes {path!r} cannot be read as text: {error}") from error
+    names = tuple(line.strip() for line in lines if line.strip())
+    if not names:
+        raise InputError(f"--classes {path!r} holds no class names")
+    return names
+
+
+def key_values(pairs: list[str]) -> dict[str, Any]:
+    """`limit=5 model=mnist` as a dictionary; values are JSON where they can be, else text."""
+    found = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise InputError(f"{pair!r} is not KEY=VALUE")
+        try:
+            found[key] = json.loads(value)
+        except ValueError:
+            found[key] = value
+    return found
