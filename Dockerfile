@@ -26,4 +26,4 @@ ENV VISCNN_HOME=/home/viscnn/data \
     TORCH_HOME=/home/viscnn/data/torch
 EXPOSE 8501
 # 0.0.0.0 is inside the container; which machines may reach it is decided where the port is published
-CMD ["viscnn", "ui", "--address", "0.0.0.0", "--port", "8501"]
+CMD ["viscnn", "ui", "--address", "0.0.0.0", "--port", "8501", "--no-browser"]

@@ -15,7 +15,9 @@ PYTHON ?= $(shell for name in python3 python3.11 python3.12 python3.13 python3.1
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 BENCHMARKS := ingest
-BROWSERS := chromium chromium-browser google-chrome google-chrome-stable
+BROWSERS := chromium chromium-browser google-chrome google-chrome-stable chrome
+export VISCNN_CHROMIUM ?= $(shell for path in "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome" \
+	/Applications/Chromium.app/Contents/MacOS/Chromium; do [ -x "$$path" ] && echo "$$path" && break; done)
 
 .PHONY: help .venv python demo test check bench clean browser
 
@@ -54,13 +56,12 @@ bench: $(INSTALLED)
 	@for name in $(BENCHMARKS); do echo "benchmarks/$$name.py"; $(BIN)/python "benchmarks/$$name.py" || exit 1; done
 
 browser:
-	@for name in $(BROWSERS) "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome" \
-		/Applications/Chromium.app/Contents/MacOS/Chromium; do \
+	@for name in "$$VISCNN_CHROMIUM" $(BROWSERS); do \
 		if command -v "$$name" >/dev/null; then exit 0; fi; done; \
 	if ! command -v apt-get >/dev/null; then \
-		echo "The tests need Chromium or Google Chrome, and none was found; install one." >&2; exit 1; fi; \
+		echo "The tests need Chromium or Google Chrome, and none was found; install one, or set VISCNN_CHROMIUM to its path." >&2; exit 1; fi; \
 	if [[ $$(id -u) == 0 ]]; then as_root=; else as_root=sudo; fi; \
-	echo "No Chromium found; installing it: $$as_root apt-get install chromium"; \
+	echo "No Chromium found; installing it by apt-get"; \
 	$$as_root apt-get update -q; \
 	$$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends chromium fonts-dejavu-core
 

@@ -183,7 +183,7 @@ def _items(blocks: Sequence[_Block]) -> Iterator[tuple[ImageItem, Content]]:
         width = max(5, len(str(len(block.contents) - 1)))
         rows = zip(block.contents, block.labels, block.parts, strict=True)
         for number, (content, (label, aliases), part) in enumerate(rows):
-            image_hash = hashlib.sha256(memoryview(content)).hexdigest()
+            image_hash = hashlib.sha256(content if isinstance(content, memoryview) else content.data).hexdigest()
             path = f"{block.prefix}/{number:0{width}d}"
             yield ImageItem(path, image_hash, label, part or part_of(image_hash), aliases), content
 

@@ -39,7 +39,7 @@ class LayerMaps:
 
     def nothing(self) -> Tensor:
         """Kernel scores of a layer that T does not depend on."""
-        return torch.zeros(self.layer.filters, self.layer.inputs)
+        return torch.zeros(self.layer.filters, self.layer.inputs, dtype=self.x.dtype)
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ def weight_filter(maps: LayerMaps) -> Tensor:
 
 
 def _no_filters(maps: LayerMaps) -> Tensor:
-    return torch.zeros(maps.images, maps.layer.filters)
+    return torch.zeros(maps.images, maps.layer.filters, dtype=maps.x.dtype)
 
 
 CRITERIA: dict[str, Criterion] = {

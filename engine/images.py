@@ -8,7 +8,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import PurePosixPath
 from typing import Literal, Self
 
 from PIL import Image
@@ -231,9 +230,10 @@ class ImageCollection:
         lenient: defaultdict[str, list[int]] = defaultdict(list)
         for index, item in enumerate(self.items):
             path = composed(item.path)
+            name = _file_name(path)
             exact[path].append(index)
-            file[PurePosixPath(path).name].append(index)
-            for key in {path.casefold(), PurePosixPath(path).name.casefold()}:
+            file[name].append(index)
+            for key in {path.casefold(), name.casefold()}:
                 lenient[key].append(index)
         return exact, file, lenient
 
@@ -249,11 +249,15 @@ class ImageCollection:
         )
         hint = hint or nearest(name, self._set_names.known())
         if not hint and len(self.items) <= _MOST_SUGGESTED:
-            hint = nearest(name, [PurePosixPath(item.path).name for item in self.items])
+            hint = nearest(name, [_file_name(item.path) for item in self.items])
         if not hint:
-            some = [name for name in self.names() if name != OVERALL][:5]
+            some = [quote(name) for name in self.names() if name != OVERALL][:5]
             hint = f"; it has {', '.join([OVERALL, *some])}{', ...' if len(self.sets) > len(some) + 1 else ''}"
         return f"no image set or image is called {name!r} in {self.source}{hint}"
+
+
+def _file_name(path: str) -> str:
+    return path.rpartition("/")[2]
 
 
 def _nothing(source: str, skipped: tuple[tuple[str, str], ...]) -> str:

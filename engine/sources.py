@@ -70,7 +70,7 @@ def _mnist() -> ImageCollection:
 
     from viscnn.ingest.bundled.nets import MNIST_CLASSES
 
-    pixels, labels = mnist_data()
+    pixels, labels = mnist_data()  # type: ignore[no-untyped-call]
     images = pixels.reshape(-1, 28, 28).astype(np.uint8)
     return from_arrays(images, labels.astype(np.int64), MNIST_CLASSES, name="mnist")
 

@@ -14,13 +14,14 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, Route, sync_playwright
+from playwright.sync_api import Browser, Page, Playwright, Route, sync_playwright
 
-__all__ = ["chromium", "chromium_path", "new_page", "serve"]
+__all__ = ["PATIENCE_MS", "chromium", "chromium_path", "new_page", "serve"]
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 _FLAGS = ("--headless=new", "--no-sandbox", "--use-angle=swiftshader", "--disable-background-networking")
 PATIENCE_MS = 30_000
+_open: list[Playwright] = []
 
 
 def chromium_path() -> str:
@@ -36,12 +37,26 @@ def chromium_path() -> str:
 def chromium(*flags: str) -> Iterator[Browser]:
     """A headless Chromium that draws WebGL in software."""
     path = chromium_path()
-    with sync_playwright() as playwright:
+    with _shared_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, headless=False, args=[*_FLAGS, *flags])
         try:
             yield browser
         finally:
             browser.close()
+
+
+@contextmanager
+def _shared_playwright() -> Iterator[Playwright]:
+    """The one Playwright of this thread: a second one inside it is refused, but it may drive many browsers."""
+    if _open:
+        yield _open[0]
+        return
+    with sync_playwright() as playwright:
+        _open.append(playwright)
+        try:
+            yield playwright
+        finally:
+            _open.clear()
 
 
 @contextmanager

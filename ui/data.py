@@ -40,8 +40,9 @@ __all__ = [
     "properties",
     "reconnect",
     "run_circuit",
-    "run_cypher",
+    "run_named",
     "run_query",
+    "run_text",
     "session",
     "stamp",
     "subgraph",
@@ -142,7 +143,7 @@ def incoming(stamp: str, filter_uid: str, query: str) -> pd.DataFrame:
 @st.cache_data(show_spinner=False, max_entries=8)
 def _scores(stamp: str, query: str) -> dict[str, tuple[float, list[float]]]:
     """Per filter its score and the scores of its incoming kernels under a query."""
-    table = session().cypher("read/query_scores", uid=query, limit=_EVERYTHING)
+    table = session().cypher("read/query_scores", {"uid": query}, limit=_EVERYTHING)
     return {uid: (score, kernels) for uid, score, kernels in table.rows}
 
 
@@ -157,7 +158,7 @@ def run_circuit(target: str, *, model: str, progress: Progress, **settings: Any)
 
 def circuit_properties(uid: str) -> dict[str, Any] | None:
     """All properties of a stored circuit; None when there is none of this uid."""
-    rows = session().cypher("read/circuit", uid=uid).rows
+    rows = session().cypher("read/circuit", {"uid": uid}).rows
     return dict(rows[0][0]) if rows else None
 
 
@@ -216,9 +217,14 @@ def activation(stamp: str, filter_uid: str, path: str) -> NDArray[np.float32]:
 # -- Cypher ------------------------------------------------------------------------------------------------------------
 
 
-def run_cypher(text: str, parameters: Mapping[str, Any] | None = None, *, limit: int) -> "Table":
-    """Run Cypher behind the read-only guard: a query of the catalogue with its parameters, or any text."""
-    return session().cypher_text(text, dict(parameters or {}), limit=limit)
+def run_named(name: str, parameters: Mapping[str, Any], *, limit: int) -> "Table":
+    """Run a read query of the catalogue."""
+    return session().cypher(name, dict(parameters), limit=limit)
+
+
+def run_text(text: str, *, limit: int) -> "Table":
+    """Run ad-hoc Cypher behind the read-only guard."""
+    return session().cypher_text(text, limit=limit)
 
 
 def ingest(name: str, progress: Progress) -> "LoadReport":

@@ -76,7 +76,8 @@ def diverging(values: NDArray[np.floating[Any]], limit: float) -> Pixels:
     """RGB of `values` (...,): white at 0, red at `limit`, blue at -`limit`; beyond it the colour saturates."""
     share = np.clip(np.nan_to_num(np.asarray(values, dtype=np.float64)) / limit, -1, 1)[..., None]
     end = np.where(share >= 0, np.array(RED, dtype=np.float64), np.array(BLUE, dtype=np.float64))
-    return np.rint(255 + np.abs(share) * (end - 255)).astype(np.uint8)
+    colours: Pixels = np.rint(255 + np.abs(share) * (end - 255)).astype(np.uint8)
+    return colours
 
 
 def heat_map(values: NDArray[np.floating[Any]], limit: float, *, size: int) -> Pixels:
@@ -92,7 +93,8 @@ def picture(pixels: Pixels, *, size: int) -> Pixels:
         image.thumbnail((size, size), Image.Resampling.LANCZOS)
         return np.asarray(image)
     times = max(1, size // longer)
-    return pixels.repeat(times, axis=0).repeat(times, axis=1)
+    enlarged: Pixels = pixels.repeat(times, axis=0).repeat(times, axis=1)
+    return enlarged
 
 
 def colour_bar(limit: float, *, label: str) -> str:

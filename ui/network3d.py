@@ -122,9 +122,7 @@ def _jump(key: str, selected: Mapping[str, Any] | None, selected_revision: int) 
     return cast(dict[str, Any] | None, known["selected"])
 
 
-def _current(
-    value: dict[str, Any], nodes: pd.DataFrame, kernels: pd.DataFrame, revision: str
-) -> Selection | None:
+def _current(value: dict[str, Any], nodes: pd.DataFrame, kernels: pd.DataFrame, revision: str) -> Selection | None:
     """A click as rows of the present tables; a click on earlier ones is found again by its uids."""
     kind = value["kind"]
     if kind is None:

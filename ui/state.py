@@ -10,12 +10,25 @@ from typing import Any, Self
 
 import streamlit as st
 
-__all__ = ["KEPT_FRACTIONS", "VERSION", "View", "current", "nearest_fraction", "open_model", "restore", "select", "update"]
+__all__ = [
+    "KEPT_FRACTIONS",
+    "VERSION",
+    "View",
+    "clicks",
+    "current",
+    "jumps",
+    "nearest_fraction",
+    "open_model",
+    "restore",
+    "select",
+    "update",
+]
 
 VERSION = 1
 KEPT_FRACTIONS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1.0)
 PARAMETER = "view"
 _VIEW, _WARNING = "viscnn_view", "viscnn_view_warning"
+_JUMPS, _CLICKS = "viscnn_jumps", "viscnn_clicks"
 
 
 @dataclass(frozen=True)
@@ -28,7 +41,7 @@ class View:
         circuit: uid of the shown circuit.
         keep: kept fraction of the drawn subgraph, in (0, 1].
         selected: uid of the selected filter, or of the target of the selected kernel.
-        input: index of the selected kernel into `selected`; None when a filter is selected.
+        source: uid of the selected kernel's source; None when a filter is selected.
         image_set, image: what the activation map is shown on; the image is a path of the model's source.
         kernels: how many incoming kernels the panel shows.
     """
@@ -38,7 +51,7 @@ class View:
     circuit: str | None = None
     keep: float = 0.1
     selected: str | None = None
-    input: int | None = None
+    source: str | None = None
     image_set: str = "overall"
     image: str | None = None
     kernels: int = 8
@@ -71,8 +84,6 @@ def _check(name: str, value: Any) -> None:
         fits = isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= 1
     elif name == "kernels":
         fits = type(value) is int and 1 <= value <= 64
-    elif name == "input":
-        fits = value is None or (type(value) is int and value >= 0)
     else:
         fits = isinstance(value, str) or (value is None and name != "image_set")
     if not fits:
@@ -95,11 +106,10 @@ def current() -> View:
     return view if isinstance(view, View) else View()
 
 
-def update(**changes: Any) -> View:
+def update(**changes: Any) -> None:
     """Change fields of the view; the address follows."""
     st.session_state[_VIEW] = replace(current(), **changes)
     _to_address()
-    return current()
 
 
 def open_model(name: str | None) -> None:
@@ -108,9 +118,21 @@ def open_model(name: str | None) -> None:
     _to_address()
 
 
-def select(uid: str | None, kernel: int | None = None) -> None:
-    """Select a filter, or with `kernel` the kernel of that input index into it."""
-    update(selected=uid, input=kernel)
+def select(uid: str | None, source: str | None = None, *, by_click: bool = False) -> None:
+    """Select a filter, or with `source` the kernel from there into it; not `by_click` in the 3-D view: it follows."""
+    update(selected=uid, source=source)
+    counter = _CLICKS if by_click else _JUMPS
+    st.session_state[counter] = st.session_state.get(counter, 0) + 1
+
+
+def jumps() -> int:
+    """How often the selection was changed elsewhere than in the 3-D view."""
+    return int(st.session_state.get(_JUMPS, 0))
+
+
+def clicks() -> int:
+    """How often it was changed in the 3-D view."""
+    return int(st.session_state.get(_CLICKS, 0))
 
 
 def nearest_fraction(keep: float) -> float:

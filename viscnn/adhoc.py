@@ -139,7 +139,7 @@ def _check_bounds(limit: int, timeout: float) -> None:
 def _check_text(text: str) -> None:
     tokens = list(_tokens(_unescaped(text)))
     if not tokens:
-        raise CypherRefused("the query is empty; try MATCH (f:Filter) RETURN f LIMIT 10")
+        raise CypherRefused("the query is empty; write one, or list those that are there with `viscnn cypher --list`")
     _check_single(tokens)
     _check_start(_after_options(tokens))
     for called, name in _calls(tokens):

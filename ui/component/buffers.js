@@ -3,6 +3,7 @@
 export const TEXTURE_WIDTH = 1024;
 /** Third number of a kernel's texel: sign + 1, or SELECTED_KERNEL for the one that is selected. */
 export const SELECTED_KERNEL = 3;
+const FEWEST_WHILE_TURNING = 1200;
 
 /** RGBA float texels: position and radius, one a filter, in rows of TEXTURE_WIDTH. */
 export function packPositions({ positions, radii }) {
@@ -42,7 +43,12 @@ export function packColours(colours, count) {
 
 /** Opacity of a kernel among `count`: falls with the number drawn, so that dense bundles stay legible. */
 export function kernelOpacity(count) {
-  return Math.min(0.85, Math.max(0.045, 16 / Math.sqrt(Math.max(1, count))));
+  return Math.min(0.85, Math.max(0.03, 30 * Math.max(1, count) ** -0.6));
+}
+
+/** Width in CSS pixels of the most important kernel among `count`. */
+export function widestKernel(count) {
+  return Math.min(4.2, Math.max(1.6, 15.1 * Math.max(1, count) ** -0.2));
 }
 
 /**
@@ -51,7 +57,7 @@ export function kernelOpacity(count) {
  * Falls fast when frames are slow and climbs slowly when there is time to spare.
  */
 export function nextDetail(detail, frameMilliseconds, total) {
-  if (frameMilliseconds > 50) return Math.max(500, Math.floor(Math.min(detail, total) * 0.6));
+  if (frameMilliseconds > 50) return Math.max(FEWEST_WHILE_TURNING, Math.floor(Math.min(detail, total) * 0.6));
   if (frameMilliseconds < 25) return Math.min(total, Math.ceil(detail * 1.15));
   return detail;
 }

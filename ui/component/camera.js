@@ -1,13 +1,14 @@
 // Perspective camera that orbits a centre. Angles in radians, lengths in scene units, matrices column-major.
 
-const FIELD_OF_VIEW = 0.6;
+// A long lens keeps the ellipses of the first and the last layer alike.
+const FIELD_OF_VIEW = 0.32;
 const FOCAL = 1 / Math.tan(FIELD_OF_VIEW / 2);
-const START = { azimuth: -0.62, elevation: 0.3 };
+const START = { azimuth: -0.6, elevation: 0.22 };
 const STEEPEST = Math.PI / 2 - 0.02;
 
 /** A camera that looks at the network from slightly before, beside and above it, input on the left. */
 export function createCamera() {
-  return { ...START, distance: 8, centre: [0, 0, 0] };
+  return { ...START, distance: 20, centre: [0, 0, 0] };
 }
 
 /** Unit vectors to the right, up, and back to the viewer. */
@@ -22,7 +23,7 @@ const dot = (a, b) => a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
 export function viewProjection(camera, width, height) {
   const { right, up, back } = cameraBasis(camera);
   const near = camera.distance * 0.02;
-  const far = camera.distance + 100;
+  const far = camera.distance + 200;
   const [sx, sy] = [(FOCAL * height) / width, FOCAL];
   const sz = (far + near) / (near - far);
   const tz = (2 * far * near) / (near - far);
@@ -49,7 +50,7 @@ export function orbit(camera, dx, dy) {
 
 /** Move nearer (delta < 0) or away by a turn of the wheel. */
 export function zoom(camera, delta) {
-  camera.distance = Math.min(Math.max(camera.distance * Math.exp(delta * 0.0012), 0.2), 200);
+  camera.distance = Math.min(Math.max(camera.distance * Math.exp(delta * 0.0012), 0.4), 400);
 }
 
 /** Shift so that the centre follows a drag of (dx, dy) pixels in a picture of `height`. */

@@ -5,7 +5,8 @@ const LARGEST_RADIUS = 0.06;
 const RADIUS_OF_SPACING = 0.36;
 const SMALLEST_DISC = 0.13;
 const SAMPLED_NEIGHBOURS = 48;
-const LAYER_SPACING = 1.35;
+const LAYER_SPACING = 1.65;
+const LONGEST = 16;
 const NEAR = 0.01;
 
 /** Rows of the filters of each layer: a Map from layer number to an array of rows. */
@@ -62,7 +63,7 @@ function planeTransform(filters, groups) {
 function depthTransform(z) {
   const all = range(z);
   const steps = new Set(z).size - 1;
-  const length = Math.min(Math.max(LAYER_SPACING * steps, 0), 14);
+  const length = Math.min(Math.max(LAYER_SPACING * steps, 0), LONGEST);
   return (value) => (all.size > 0 ? ((value - all.middle) / all.size) * length : 0);
 }
 

@@ -1,15 +1,15 @@
 // Draws a scene with WebGL2: discs, then kernels, then filters on top of them.
 
-import { TEXTURE_WIDTH, kernelOpacity, packColours, packKernels, packPositions } from './buffers.js';
+import { TEXTURE_WIDTH, kernelOpacity, packColours, packKernels, packPositions, widestKernel } from './buffers.js';
 import { NoDrawing, createProgram, fillAttribute, fillTexture, setUniforms } from './gl.js';
+import { FADED, NORMAL } from './network.js';
 import {
   DISC_FRAGMENT, DISC_VERTEX, FILTER_FRAGMENT, FILTER_VERTEX, KERNEL_FRAGMENT, KERNEL_VERTEX,
 } from './shaders.js';
 
 /** Behind a selection only so many faded kernels are drawn: more would add up to a solid colour. */
 const MOST_FADED = 2500;
-const FADED_OPACITY = 0.3;
-const WIDEST = 4.2;
+const FADED_OPACITY = 0.16;
 
 export class Renderer {
   constructor(canvas, { antialias }) {
@@ -76,58 +76,65 @@ export class Renderer {
     const { gl } = this;
     gl.viewport(0, 0, view.width, view.height);
     gl.clearColor(0, 0, 0, 0);
-    gl.clear(gl.COLOR_BUFFER_BIT | gl.DEPTH_BUFFER_BIT);
+    gl.clear(gl.COLOR_BUFFER_BIT);
     gl.enable(gl.BLEND);
     gl.blendFunc(gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
-    gl.disable(gl.DEPTH_TEST);
     this.drawDiscs(view);
-    const drawn = this.drawKernels(view, mostKernels);
-    gl.enable(gl.DEPTH_TEST);
-    this.drawFilters(view);
+    const all = Math.min(this.total, mostKernels);
+    let drawn = all;
+    if (this.litCount === null) this.drawKernels(view, this.textures.all, all, this.total);
+    else drawn = this.drawFaded(view, all, mostKernels);
+    this.drawFilters(view, NORMAL);
     gl.bindVertexArray(null);
     return drawn;
   }
 
-  drawDiscs({ matrix, pixelRatio, palette }) {
+  /** With a selection everything else lies faded below: its filters must not hide the kernels that are lit. */
+  drawFaded(view, all, mostKernels) {
+    this.drawKernels(view, this.textures.all, Math.min(all, MOST_FADED), this.total, FADED_OPACITY);
+    this.drawFilters(view, FADED);
+    const lit = Math.min(this.litCount, mostKernels);
+    this.drawKernels(view, this.textures.lit, lit, lit);
+    return lit;
+  }
+
+  drawDiscs({ matrix, pixelRatio, unit, palette }) {
     const { gl, discs } = this;
     gl.useProgram(discs.program.handle);
-    setUniforms(gl, discs.program, { viewProjection: matrix, pixelRatio, fill: palette.disc, rim: palette.rim });
+    setUniforms(gl, discs.program, { viewProjection: matrix, pixelRatio, unit, fill: palette.disc, rim: palette.rim });
     gl.bindVertexArray(discs.array);
+    gl.disable(gl.DEPTH_TEST);
     gl.drawArraysInstanced(gl.TRIANGLE_STRIP, 0, 4, discs.count);
   }
 
-  drawKernels(view, mostKernels) {
-    const all = Math.min(this.total, mostKernels);
-    if (this.litCount === null) return this.drawBatch(view, this.textures.all, all, kernelOpacity(this.total));
-    const faded = Math.min(all, MOST_FADED);
-    this.drawBatch(view, this.textures.all, faded, kernelOpacity(faded) * FADED_OPACITY);
-    const lit = Math.min(this.litCount, mostKernels);
-    return this.drawBatch(view, this.textures.lit, lit, Math.max(0.4, kernelOpacity(lit)));
-  }
-
-  drawBatch(view, texture, count, opacity) {
+  /** `count` kernels, as faint and thin as befits a crowd of `crowd`. */
+  drawKernels(view, texture, count, crowd, share = 1) {
     const { gl, kernels } = this;
     const { matrix, pixelRatio, palette } = view;
     gl.useProgram(kernels.program.handle);
     this.bindTextures(texture);
     const values = {
-      viewProjection: matrix, pixelRatio, opacity, palette: palette.kernels, widest: WIDEST,
+      viewProjection: matrix, pixelRatio, palette: palette.kernels,
+      opacity: share * kernelOpacity(crowd), widest: widestKernel(crowd),
       resolution: [view.width, view.height], nearest: view.distance * 0.02, eyeDistance: view.distance,
     };
     setUniforms(gl, kernels.program, values, { places: 0, kernels: 1, count });
     gl.bindVertexArray(kernels.array);
+    gl.disable(gl.DEPTH_TEST);
     gl.drawArrays(gl.TRIANGLES, 0, 6 * count);
-    return count;
   }
 
-  drawFilters({ matrix, pixelRatio, unit, palette }) {
+  /** The filters that are FADED, or all others; each call hides those of the call before. */
+  drawFilters({ matrix, pixelRatio, unit, palette }, part) {
     const { gl, filters } = this;
     gl.useProgram(filters.program.handle);
     this.bindTextures(this.textures.all);
-    const { background, weak, strong, chosen, accent } = palette;
-    const values = { viewProjection: matrix, pixelRatio, unit, background, weak, strong, chosen, accent };
-    setUniforms(gl, filters.program, values, { places: 0 });
+    const { background, weak, strong, chosen, accent, goal } = palette;
+    const values = { viewProjection: matrix, pixelRatio, unit, background, weak, strong, chosen, accent, goal };
+    setUniforms(gl, filters.program, values, { places: 0, fadedOnly: part === FADED ? 1 : 0 });
     gl.bindVertexArray(filters.array);
+    gl.enable(gl.DEPTH_TEST);
+    gl.clear(gl.DEPTH_BUFFER_BIT);
     gl.drawArrays(gl.POINTS, 0, filters.count);
   }
 

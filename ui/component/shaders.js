@@ -9,11 +9,14 @@ vec4 place(uint i) { return texelFetch(places, ivec2(int(i) % 1024, int(i) / 102
 export const DISC_VERTEX = `#version 300 es
 precision highp float;
 uniform mat4 viewProjection;
+uniform float unit;
 in vec4 disc;
 out vec2 across;
 void main() {
   int corner = gl_VertexID % 4;
-  across = vec2(corner % 2 == 0 ? -1.0 : 1.0, corner < 2 ? -1.0 : 1.0) * 1.03;
+  float depth = (viewProjection * vec4(disc.xyz, 1.0)).w;
+  float roomForTheRim = 8.0 * max(depth, 0.0) / (disc.w * unit);
+  across = vec2(corner % 2 == 0 ? -1.0 : 1.0, corner < 2 ? -1.0 : 1.0) * (1.0 + roomForTheRim);
   gl_Position = viewProjection * vec4(disc.x, disc.yz + across * disc.w, 1.0);
 }`;
 
@@ -98,7 +101,7 @@ uniform vec3 background;
 uniform vec3 weak;
 uniform vec3 strong;
 uniform vec3 chosen;
-uniform vec3 accent;
+uniform int fadedOnly;
 in float score;
 in float kind;
 in float marked;
@@ -106,23 +109,27 @@ in vec4 own;
 out vec3 fill;
 out vec3 line;
 out float radius;
+out float opacity;
 out float ring;
 flat out int square;
 void main() {
   vec4 place = place(uint(gl_VertexID));
   gl_Position = viewProjection * vec4(place.xyz, 1.0);
   bool selected = kind > 1.5;
-  radius = max(place.w * unit / gl_Position.w, 1.6 * pixelRatio) * (selected ? 1.45 : 1.0);
+  bool faded = kind > 0.5 && !selected;
+  radius = max(place.w * unit / gl_Position.w, 1.6 * pixelRatio) * (selected ? 1.45 : mix(0.72, 1.05, score));
   square = own.a > 0.5 ? 1 : 0;
   if (square == 1) radius *= 1.25;
-  fill = square == 1 ? own.rgb : mix(weak, strong, sqrt(score));
-  line = square == 1 ? mix(own.rgb, strong, 0.35) : mix(strong, fill, 0.35);
-  ring = marked > 0.5 || selected ? 1.0 : 0.0;
+  fill = square == 1 ? own.rgb : mix(weak, strong, pow(score, 0.8));
+  line = square == 1 ? mix(own.rgb, strong, 0.35) : mix(strong, weak, 0.6 - 0.6 * score);
+  ring = selected ? 2.0 : marked > 0.5 ? 1.0 : 0.0;
+  opacity = square == 1 || selected || ring > 0.5 ? 1.0 : mix(0.5, 1.0, sqrt(score));
   if (selected) { fill = chosen; line = chosen; }
-  if (kind > 0.5 && !selected) { fill = mix(background, fill, 0.22); line = mix(background, line, 0.3); }
-  float reach = radius + ring * 5.0 * pixelRatio + 1.5;
+  if (faded) { fill = mix(background, fill, 0.22); line = mix(background, line, 0.3); }
+  float reach = radius + min(ring, 1.0) * 5.0 * pixelRatio + 1.5;
   gl_PointSize = 2.0 * reach;
-  if (gl_Position.w <= 0.0) gl_Position = vec4(2.0, 2.0, 2.0, 1.0);
+  if (selected) gl_Position.z = -0.99 * gl_Position.w;
+  if (gl_Position.w <= 0.0 || faded != (fadedOnly == 1)) gl_Position = vec4(2.0, 2.0, 2.0, 1.0);
 }`;
 
 export const FILTER_FRAGMENT = `#version 300 es
@@ -130,24 +137,26 @@ precision highp float;
 uniform float pixelRatio;
 uniform vec3 background;
 uniform vec3 accent;
+uniform vec3 goal;
 in vec3 fill;
 in vec3 line;
 in float radius;
+in float opacity;
 in float ring;
 flat in int square;
 out vec4 colour;
 void main() {
-  float reach = radius + ring * 5.0 * pixelRatio + 1.5;
+  float reach = radius + min(ring, 1.0) * 5.0 * pixelRatio + 1.5;
   vec2 offset = (gl_PointCoord * 2.0 - 1.0) * reach;
   float distance = square == 1 ? max(abs(offset.x), abs(offset.y)) : length(offset);
   float body = clamp(radius + 0.5 - distance, 0.0, 1.0);
   float rimWidth = min(1.1 * pixelRatio, 0.35 * radius);
   float rim = clamp(distance - (radius - rimWidth) + 0.5, 0.0, 1.0);
-  vec4 drawn = vec4(mix(fill, line, rim) * body, body);
+  vec4 drawn = vec4(mix(fill, line, rim) * body, body) * opacity;
   if (ring > 0.5) {
     float halo = clamp(radius + 4.5 * pixelRatio + 0.5 - distance, 0.0, 1.0);
     float gap = clamp(radius + 2.2 * pixelRatio + 0.5 - distance, 0.0, 1.0);
-    vec3 around = mix(accent, background, gap);
+    vec3 around = mix(ring > 1.5 ? accent : goal, background, gap);
     drawn = vec4(around * halo * (1.0 - body) + drawn.rgb, halo + body * (1.0 - halo));
   }
   if (drawn.a < 0.02) discard;

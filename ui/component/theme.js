@@ -5,8 +5,8 @@ const KERNELS = {
   dark: { inhibitory: '#5cb0ff', mixed: '#9aa0a8', excitatory: '#ff6f61' },
 };
 const FILTERS = {
-  light: { weak: '#e9edf2', strong: '#3d4657', chosen: '#000000', accent: '#f0a202' },
-  dark: { weak: '#2a313c', strong: '#dfe6f0', chosen: '#ffffff', accent: '#ffc247' },
+  light: { weak: '#e9edf2', strong: '#3d4657', chosen: '#000000', accent: '#f0a202', goal: '#8b3fc7' },
+  dark: { weak: '#2a313c', strong: '#dfe6f0', chosen: '#ffffff', accent: '#ffc247', goal: '#c58cff' },
 };
 
 /** '#rrggbb', 'rgb(r, g, b)' or 'rgba(...)' as three numbers in [0, 1]; white for anything else. */
@@ -26,9 +26,8 @@ export function isDark([red, green, blue]) {
 export function paletteFor(backgroundText) {
   const background = parseColour(backgroundText);
   const name = isDark(background) ? 'dark' : 'light';
-  const ends = FILTERS[name];
   const kernels = KERNELS[name];
-  const [weak, strong, chosen, accent] = [ends.weak, ends.strong, ends.chosen, ends.accent].map(parseColour);
+  const [weak, strong, chosen, accent, goal] = Object.values(FILTERS[name]).map(parseColour);
   return {
     name,
     css: kernels,
@@ -37,6 +36,7 @@ export function paletteFor(backgroundText) {
     strong,
     chosen,
     accent,
+    goal,
     disc: [...strong, name === 'dark' ? 0.07 : 0.045],
     rim: [...strong, name === 'dark' ? 0.4 : 0.3],
     kernels: [kernels.inhibitory, kernels.mixed, kernels.excitatory].map(parseColour).concat([chosen]).flat(),

@@ -183,6 +183,7 @@ export class NetworkView {
   draw({ moving = false } = {}) {
     this.moving = moving;
     if (this.asked) return;
+    this.askedAt = performance.now();
     this.asked = requestAnimationFrame(() => {
       this.asked = 0;
       this.paint();
@@ -205,14 +206,11 @@ export class NetworkView {
     if (moving) this.settle = setTimeout(() => this.draw(), SETTLED_AFTER);
   }
 
-  /** Fit the number of kernels drawn while turning to the time that the last frames took. */
+  /** Fit the number of kernels drawn while turning to how long the browser lets the next frame wait. */
   measure(moving) {
-    const now = performance.now();
-    const elapsed = now - (this.lastMove ?? now);
-    if (moving && elapsed > 0 && elapsed < 3000) {
-      this.detail = nextDetail(this.detail, elapsed, this.network.kernels.count);
-    }
-    this.lastMove = moving ? now : undefined;
+    const waited = performance.now() - this.askedAt;
+    if (moving && this.wasMoving) this.detail = nextDetail(this.detail, waited, this.network.kernels.count);
+    this.wasMoving = moving;
   }
 
   viewpoint() {

@@ -47,7 +47,13 @@ def query_form(model: str, stamp: str) -> None:
         )
         criterion = st.selectbox("Criterion", list(CRITERIA), key="criterion", help=_criteria_help())
         images = st.number_input(
-            "Images per set, at most", 0, 100_000, 500, 100, key="max_images", help="0 uses all; the same ones each time"
+            "Images per set, at most",
+            0,
+            100_000,
+            500,
+            100,
+            key="max_images",
+            help="0 uses all; the same ones each time",
         )
         asked = st.form_submit_button("Run query", type="primary", width="stretch", icon=":material/play_arrow:")
     if asked:

@@ -1,6 +1,7 @@
 // VISCNN network3d, built by ui/component/build.mjs
 const TEXTURE_WIDTH = 1024;
 const SELECTED_KERNEL = 3;
+const FEWEST_WHILE_TURNING = 1200;
 function packPositions({ positions, radii }) {
 const height = Math.max(1, Math.ceil(radii.length / TEXTURE_WIDTH));
 const data = new Float32Array(4 * TEXTURE_WIDTH * height);
@@ -32,19 +33,22 @@ if (match) bytes.set([...match.slice(1).map((digits) => parseInt(digits, 16)), 2
 return bytes;
 }
 function kernelOpacity(count) {
-return Math.min(0.85, Math.max(0.045, 16 / Math.sqrt(Math.max(1, count))));
+return Math.min(0.85, Math.max(0.03, 30 * Math.max(1, count) ** -0.6));
+}
+function widestKernel(count) {
+return Math.min(4.2, Math.max(1.6, 15.1 * Math.max(1, count) ** -0.2));
 }
 function nextDetail(detail, frameMilliseconds, total) {
-if (frameMilliseconds > 50) return Math.max(500, Math.floor(Math.min(detail, total) * 0.6));
+if (frameMilliseconds > 50) return Math.max(FEWEST_WHILE_TURNING, Math.floor(Math.min(detail, total) * 0.6));
 if (frameMilliseconds < 25) return Math.min(total, Math.ceil(detail * 1.15));
 return detail;
 }
-const FIELD_OF_VIEW = 0.6;
+const FIELD_OF_VIEW = 0.32;
 const FOCAL = 1 / Math.tan(FIELD_OF_VIEW / 2);
-const START = { azimuth: -0.62, elevation: 0.3 };
+const START = { azimuth: -0.6, elevation: 0.22 };
 const STEEPEST = Math.PI / 2 - 0.02;
 function createCamera() {
-return { ...START, distance: 8, centre: [0, 0, 0] };
+return { ...START, distance: 20, centre: [0, 0, 0] };
 }
 function cameraBasis({ azimuth, elevation }) {
 const [sa, ca, se, ce] = [Math.sin(azimuth), Math.cos(azimuth), Math.sin(elevation), Math.cos(elevation)];
@@ -54,7 +58,7 @@ const dot = (a, b) => a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
 function viewProjection(camera, width, height) {
 const { right, up, back } = cameraBasis(camera);
 const near = camera.distance * 0.02;
-const far = camera.distance + 100;
+const far = camera.distance + 200;
 const [sx, sy] = [(FOCAL * height) / width, FOCAL];
 const sz = (far + near) / (near - far);
 const tz = (2 * far * near) / (near - far);
@@ -75,7 +79,7 @@ camera.azimuth -= dx * 0.007;
 camera.elevation = Math.min(Math.max(camera.elevation + dy * 0.007, -STEEPEST), STEEPEST);
 }
 function zoom(camera, delta) {
-camera.distance = Math.min(Math.max(camera.distance * Math.exp(delta * 0.0012), 0.2), 200);
+camera.distance = Math.min(Math.max(camera.distance * Math.exp(delta * 0.0012), 0.4), 400);
 }
 function pan(camera, dx, dy, height) {
 const { right, up } = cameraBasis(camera);
@@ -150,7 +154,8 @@ const LARGEST_RADIUS = 0.06;
 const RADIUS_OF_SPACING = 0.36;
 const SMALLEST_DISC = 0.13;
 const SAMPLED_NEIGHBOURS = 48;
-const LAYER_SPACING = 1.35;
+const LAYER_SPACING = 1.65;
+const LONGEST = 16;
 const NEAR = 0.01;
 function groupByLayer(layer) {
 const groups = new Map();
@@ -192,7 +197,7 @@ return { x: (value) => (value - x.middle) * scale, y: (value) => (value - y.midd
 function depthTransform(z) {
 const all = range(z);
 const steps = new Set(z).size - 1;
-const length = Math.min(Math.max(LAYER_SPACING * steps, 0), 14);
+const length = Math.min(Math.max(LAYER_SPACING * steps, 0), LONGEST);
 return (value) => (all.size > 0 ? ((value - all.middle) / all.size) * length : 0);
 }
 function range(values, rows = null) {
@@ -578,11 +583,14 @@ vec4 place(uint i) { return texelFetch(places, ivec2(int(i) % 1024, int(i) / 102
 const DISC_VERTEX = `#version 300 es
 precision highp float;
 uniform mat4 viewProjection;
+uniform float unit;
 in vec4 disc;
 out vec2 across;
 void main() {
 int corner = gl_VertexID % 4;
-across = vec2(corner % 2 == 0 ? -1.0 : 1.0, corner < 2 ? -1.0 : 1.0) * 1.03;
+float depth = (viewProjection * vec4(disc.xyz, 1.0)).w;
+float roomForTheRim = 8.0 * max(depth, 0.0) / (disc.w * unit);
+across = vec2(corner % 2 == 0 ? -1.0 : 1.0, corner < 2 ? -1.0 : 1.0) * (1.0 + roomForTheRim);
 gl_Position = viewProjection * vec4(disc.x, disc.yz + across * disc.w, 1.0);
 }`;
 const DISC_FRAGMENT = `#version 300 es
@@ -661,7 +669,7 @@ uniform vec3 background;
 uniform vec3 weak;
 uniform vec3 strong;
 uniform vec3 chosen;
-uniform vec3 accent;
+uniform int fadedOnly;
 in float score;
 in float kind;
 in float marked;
@@ -669,55 +677,60 @@ in vec4 own;
 out vec3 fill;
 out vec3 line;
 out float radius;
+out float opacity;
 out float ring;
 flat out int square;
 void main() {
 vec4 place = place(uint(gl_VertexID));
 gl_Position = viewProjection * vec4(place.xyz, 1.0);
 bool selected = kind > 1.5;
-radius = max(place.w * unit / gl_Position.w, 1.6 * pixelRatio) * (selected ? 1.45 : 1.0);
+bool faded = kind > 0.5 && !selected;
+radius = max(place.w * unit / gl_Position.w, 1.6 * pixelRatio) * (selected ? 1.45 : mix(0.72, 1.05, score));
 square = own.a > 0.5 ? 1 : 0;
 if (square == 1) radius *= 1.25;
-fill = square == 1 ? own.rgb : mix(weak, strong, sqrt(score));
-line = square == 1 ? mix(own.rgb, strong, 0.35) : mix(strong, fill, 0.35);
-ring = marked > 0.5 || selected ? 1.0 : 0.0;
+fill = square == 1 ? own.rgb : mix(weak, strong, pow(score, 0.8));
+line = square == 1 ? mix(own.rgb, strong, 0.35) : mix(strong, weak, 0.6 - 0.6 * score);
+ring = selected ? 2.0 : marked > 0.5 ? 1.0 : 0.0;
+opacity = square == 1 || selected || ring > 0.5 ? 1.0 : mix(0.5, 1.0, sqrt(score));
 if (selected) { fill = chosen; line = chosen; }
-if (kind > 0.5 && !selected) { fill = mix(background, fill, 0.22); line = mix(background, line, 0.3); }
-float reach = radius + ring * 5.0 * pixelRatio + 1.5;
+if (faded) { fill = mix(background, fill, 0.22); line = mix(background, line, 0.3); }
+float reach = radius + min(ring, 1.0) * 5.0 * pixelRatio + 1.5;
 gl_PointSize = 2.0 * reach;
-if (gl_Position.w <= 0.0) gl_Position = vec4(2.0, 2.0, 2.0, 1.0);
+if (selected) gl_Position.z = -0.99 * gl_Position.w;
+if (gl_Position.w <= 0.0 || faded != (fadedOnly == 1)) gl_Position = vec4(2.0, 2.0, 2.0, 1.0);
 }`;
 const FILTER_FRAGMENT = `#version 300 es
 precision highp float;
 uniform float pixelRatio;
 uniform vec3 background;
 uniform vec3 accent;
+uniform vec3 goal;
 in vec3 fill;
 in vec3 line;
 in float radius;
+in float opacity;
 in float ring;
 flat in int square;
 out vec4 colour;
 void main() {
-float reach = radius + ring * 5.0 * pixelRatio + 1.5;
+float reach = radius + min(ring, 1.0) * 5.0 * pixelRatio + 1.5;
 vec2 offset = (gl_PointCoord * 2.0 - 1.0) * reach;
 float distance = square == 1 ? max(abs(offset.x), abs(offset.y)) : length(offset);
 float body = clamp(radius + 0.5 - distance, 0.0, 1.0);
 float rimWidth = min(1.1 * pixelRatio, 0.35 * radius);
 float rim = clamp(distance - (radius - rimWidth) + 0.5, 0.0, 1.0);
-vec4 drawn = vec4(mix(fill, line, rim) * body, body);
+vec4 drawn = vec4(mix(fill, line, rim) * body, body) * opacity;
 if (ring > 0.5) {
 float halo = clamp(radius + 4.5 * pixelRatio + 0.5 - distance, 0.0, 1.0);
 float gap = clamp(radius + 2.2 * pixelRatio + 0.5 - distance, 0.0, 1.0);
-vec3 around = mix(accent, background, gap);
+vec3 around = mix(ring > 1.5 ? accent : goal, background, gap);
 drawn = vec4(around * halo * (1.0 - body) + drawn.rgb, halo + body * (1.0 - halo));
 }
 if (drawn.a < 0.02) discard;
 colour = drawn;
 }`;
 const MOST_FADED = 2500;
-const FADED_OPACITY = 0.3;
-const WIDEST = 4.2;
+const FADED_OPACITY = 0.16;
 class Renderer {
 constructor(canvas, { antialias }) {
 this.gl = canvas.getContext('webgl2', { antialias, alpha: true, premultipliedAlpha: true });
@@ -771,54 +784,58 @@ draw(view, mostKernels) {
 const { gl } = this;
 gl.viewport(0, 0, view.width, view.height);
 gl.clearColor(0, 0, 0, 0);
-gl.clear(gl.COLOR_BUFFER_BIT | gl.DEPTH_BUFFER_BIT);
+gl.clear(gl.COLOR_BUFFER_BIT);
 gl.enable(gl.BLEND);
 gl.blendFunc(gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
-gl.disable(gl.DEPTH_TEST);
 this.drawDiscs(view);
-const drawn = this.drawKernels(view, mostKernels);
-gl.enable(gl.DEPTH_TEST);
-this.drawFilters(view);
+const all = Math.min(this.total, mostKernels);
+let drawn = all;
+if (this.litCount === null) this.drawKernels(view, this.textures.all, all, this.total);
+else drawn = this.drawFaded(view, all, mostKernels);
+this.drawFilters(view, NORMAL);
 gl.bindVertexArray(null);
 return drawn;
 }
-drawDiscs({ matrix, pixelRatio, palette }) {
+drawFaded(view, all, mostKernels) {
+this.drawKernels(view, this.textures.all, Math.min(all, MOST_FADED), this.total, FADED_OPACITY);
+this.drawFilters(view, FADED);
+const lit = Math.min(this.litCount, mostKernels);
+this.drawKernels(view, this.textures.lit, lit, lit);
+return lit;
+}
+drawDiscs({ matrix, pixelRatio, unit, palette }) {
 const { gl, discs } = this;
 gl.useProgram(discs.program.handle);
-setUniforms(gl, discs.program, { viewProjection: matrix, pixelRatio, fill: palette.disc, rim: palette.rim });
+setUniforms(gl, discs.program, { viewProjection: matrix, pixelRatio, unit, fill: palette.disc, rim: palette.rim });
 gl.bindVertexArray(discs.array);
+gl.disable(gl.DEPTH_TEST);
 gl.drawArraysInstanced(gl.TRIANGLE_STRIP, 0, 4, discs.count);
 }
-drawKernels(view, mostKernels) {
-const all = Math.min(this.total, mostKernels);
-if (this.litCount === null) return this.drawBatch(view, this.textures.all, all, kernelOpacity(this.total));
-const faded = Math.min(all, MOST_FADED);
-this.drawBatch(view, this.textures.all, faded, kernelOpacity(faded) * FADED_OPACITY);
-const lit = Math.min(this.litCount, mostKernels);
-return this.drawBatch(view, this.textures.lit, lit, Math.max(0.4, kernelOpacity(lit)));
-}
-drawBatch(view, texture, count, opacity) {
+drawKernels(view, texture, count, crowd, share = 1) {
 const { gl, kernels } = this;
 const { matrix, pixelRatio, palette } = view;
 gl.useProgram(kernels.program.handle);
 this.bindTextures(texture);
 const values = {
-viewProjection: matrix, pixelRatio, opacity, palette: palette.kernels, widest: WIDEST,
+viewProjection: matrix, pixelRatio, palette: palette.kernels,
+opacity: share * kernelOpacity(crowd), widest: widestKernel(crowd),
 resolution: [view.width, view.height], nearest: view.distance * 0.02, eyeDistance: view.distance,
 };
 setUniforms(gl, kernels.program, values, { places: 0, kernels: 1, count });
 gl.bindVertexArray(kernels.array);
+gl.disable(gl.DEPTH_TEST);
 gl.drawArrays(gl.TRIANGLES, 0, 6 * count);
-return count;
 }
-drawFilters({ matrix, pixelRatio, unit, palette }) {
+drawFilters({ matrix, pixelRatio, unit, palette }, part) {
 const { gl, filters } = this;
 gl.useProgram(filters.program.handle);
 this.bindTextures(this.textures.all);
-const { background, weak, strong, chosen, accent } = palette;
-const values = { viewProjection: matrix, pixelRatio, unit, background, weak, strong, chosen, accent };
-setUniforms(gl, filters.program, values, { places: 0 });
+const { background, weak, strong, chosen, accent, goal } = palette;
+const values = { viewProjection: matrix, pixelRatio, unit, background, weak, strong, chosen, accent, goal };
+setUniforms(gl, filters.program, values, { places: 0, fadedOnly: part === FADED ? 1 : 0 });
 gl.bindVertexArray(filters.array);
+gl.enable(gl.DEPTH_TEST);
+gl.clear(gl.DEPTH_BUFFER_BIT);
 gl.drawArrays(gl.POINTS, 0, filters.count);
 }
 bindTextures(kernels) {
@@ -844,8 +861,8 @@ light: { inhibitory: '#1f6fb8', mixed: '#8c8f94', excitatory: '#d0342c' },
 dark: { inhibitory: '#5cb0ff', mixed: '#9aa0a8', excitatory: '#ff6f61' },
 };
 const FILTERS = {
-light: { weak: '#e9edf2', strong: '#3d4657', chosen: '#000000', accent: '#f0a202' },
-dark: { weak: '#2a313c', strong: '#dfe6f0', chosen: '#ffffff', accent: '#ffc247' },
+light: { weak: '#e9edf2', strong: '#3d4657', chosen: '#000000', accent: '#f0a202', goal: '#8b3fc7' },
+dark: { weak: '#2a313c', strong: '#dfe6f0', chosen: '#ffffff', accent: '#ffc247', goal: '#c58cff' },
 };
 function parseColour(text) {
 const hex = /^#([0-9a-f]{2})([0-9a-f]{2})([0-9a-f]{2})$/i.exec(text);
@@ -859,9 +876,8 @@ return 0.2126 * red + 0.7152 * green + 0.0722 * blue < 0.4;
 function paletteFor(backgroundText) {
 const background = parseColour(backgroundText);
 const name = isDark(background) ? 'dark' : 'light';
-const ends = FILTERS[name];
 const kernels = KERNELS[name];
-const [weak, strong, chosen, accent] = [ends.weak, ends.strong, ends.chosen, ends.accent].map(parseColour);
+const [weak, strong, chosen, accent, goal] = Object.values(FILTERS[name]).map(parseColour);
 return {
 name,
 css: kernels,
@@ -870,6 +886,7 @@ weak,
 strong,
 chosen,
 accent,
+goal,
 disc: [...strong, name === 'dark' ? 0.07 : 0.045],
 rim: [...strong, name === 'dark' ? 0.4 : 0.3],
 kernels: [kernels.inhibitory, kernels.mixed, kernels.excitatory].map(parseColour).concat([chosen]).flat(),
@@ -1027,6 +1044,7 @@ return this.overlay.showTip(filters.uid[under.index], text, at.x + at.radius, at
 draw({ moving = false } = {}) {
 this.moving = moving;
 if (this.asked) return;
+this.askedAt = performance.now();
 this.asked = requestAnimationFrame(() => {
 this.asked = 0;
 this.paint();
@@ -1048,12 +1066,9 @@ clearTimeout(this.settle);
 if (moving) this.settle = setTimeout(() => this.draw(), SETTLED_AFTER);
 }
 measure(moving) {
-const now = performance.now();
-const elapsed = now - (this.lastMove ?? now);
-if (moving && elapsed > 0 && elapsed < 3000) {
-this.detail = nextDetail(this.detail, elapsed, this.network.kernels.count);
-}
-this.lastMove = moving ? now : undefined;
+const waited = performance.now() - this.askedAt;
+if (moving && this.wasMoving) this.detail = nextDetail(this.detail, waited, this.network.kernels.count);
+this.wasMoving = moving;
 }
 viewpoint() {
 return {

@@ -1,0 +1,305 @@
+"""Commands in-process on the real managed server: one JSON object on stdout, one line per error, exit codes."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+from viscnn.cli import app
+from viscnn.config import Connection
+from viscnn.graph import Graph
+
+TOY_MODEL = """
+from torch import nn
+import torch
+
+def tiny():
+    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Conv2d(4, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(48, 2))
+
+def skipping():
+    class Skip(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(1, 1, 3, padding=1)
+        def forward(self, x):
+            return torch.relu(self.conv(x)) + x
+    return Skip()
+
+def transposed():
+    return nn.Sequential(nn.Conv2d(1, 2, 3), nn.ConvTranspose2d(2, 2, 3))
+"""
+
+
+class Cli:
+    """Runs `viscnn` with arguments and checks the contract that every command keeps."""
+
+    def json(self, *arguments: str) -> dict[str, Any]:
+        result = CliRunner().invoke(app, [*arguments, "--json"])
+        assert result.exit_code == 0, result.output
+        assert result.stdout.count("\n") == 1
+        return json.loads(result.stdout)  # type: ignore[no-any-return]
+
+    def text(self, *arguments: str) -> str:
+        result = CliRunner().invoke(app, list(arguments))
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
+    def mistake(self, *arguments: str) -> str:
+        """The one error line of a command that fails with exit code 2."""
+        result = CliRunner().invoke(app, [*arguments, "--json"])
+        assert result.exit_code == 2, result.output
+        assert result.stdout == ""
+        lines = [line for line in result.stderr.splitlines() if line.startswith("viscnn: ")]
+        assert len(lines) == 1, result.stderr
+        assert "Traceback" not in result.output
+        return lines[0]
+
+
+@pytest.fixture(scope="module")
+def cli(server: Connection) -> Iterator[Cli]:
+    runner = Cli()
+    runner.json("ingest", "mnist")
+    yield runner
+    runner.json("drop", "mnist")
+
+
+@pytest.fixture(scope="module")
+def model_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("model") / "tiny_model.py"
+    file.write_text(TOY_MODEL)
+    return file
+
+
+@pytest.fixture
+def unchanged(graph: Graph) -> Iterator[None]:
+    """The graph holds the same before and after the test."""
+    before = snapshot(graph)
+    yield
+    assert snapshot(graph) == before
+
+
+def snapshot(graph: Graph) -> list[tuple[Any, ...]]:
+    nodes = "MATCH (n) RETURN labels(n)[0] AS kind, count(*) AS n, sum(size(keys(n))) AS properties ORDER BY kind"
+    edges = (
+        "MATCH ()-[r]->() RETURN type(r) AS kind, count(*) AS n, sum(coalesce(r.score, 0)) AS scores, "
+        "sum(coalesce(r.importance, 0)) AS importance ORDER BY kind"
+    )
+    return [row for text in (nodes, edges) for row in graph.fetch(text, {}, limit=100, timeout=30).rows]
+
+
+def test_models_lists_the_ingested_model(cli: Cli) -> None:
+    (found,) = [each for each in cli.json("models")["models"] if each["name"] == "mnist"]
+    assert (found["status"], found["layers"], found["filters"]) == ("complete", 4, 104)
+    assert "mnist" in cli.text("models")
+
+
+def test_ingest_again_is_a_no_op(cli: Cli) -> None:
+    again = cli.json("ingest", "mnist")
+    assert again["alreadyComplete"]
+    assert (again["model"], again["filters"], again["kernels"]) == ("mnist", 104, 2192)
+
+
+def test_the_graph_holds_every_kernel(cli: Cli) -> None:
+    table = cli.json("cypher", "--text", "MATCH (:Filter {model: 'mnist'})-[k:KERNEL]->() RETURN count(k) AS kernels")
+    assert table == {"columns": ["kernels"], "rows": [[2192]], "truncated": False}
+
+
+def test_replay_is_exact(cli: Cli) -> None:
+    report = cli.json("replay", "mnist")
+    assert report["layers"] == 4
+    assert report["maxRelativeError"] <= 1e-5
+
+
+def test_query_prints_top_filters_and_kernels_of_each_layer(cli: Cli) -> None:
+    report = cli.json("query", "three - overall", "--model", "mnist", "--max-images", "40", "--top", "3")
+    assert len(report["filters"]) == 12
+    assert len(report["kernels"]) == 12
+    assert {"uid", "score"} <= report["filters"][0].keys()
+    assert {"source", "target", "input", "score"} <= report["kernels"][0].keys()
+    assert {"images", "scores", "write", "activate"} == report["seconds"].keys()
+    assert report["activated"]
+    (active,) = [each for each in cli.json("models")["models"] if each["name"] == "mnist"]
+    assert active["activeQuery"] == report["query"]
+
+
+def test_printed_scores_are_the_stored_ones(cli: Cli) -> None:
+    report = cli.json("query", "seven", "--model", "mnist", "--max-images", "20", "--top", "1")
+    for kernel in report["kernels"]:
+        text = "MATCH (a:Filter {uid: $a})-[k:KERNEL]->(:Filter {uid: $b}) RETURN k.score, k.input"
+        table = cli.json("cypher", "--text", text, f"a={kernel['source']}", f"b={kernel['target']}")
+        assert table["rows"] == [[kernel["score"], kernel["input"]]]
+
+
+def test_no_activate_leaves_the_active_query(cli: Cli) -> None:
+    first = cli.json("query", "one", "--model", "mnist", "--max-images", "20")["query"]
+    second = cli.json("query", "two", "--model", "mnist", "--max-images", "20", "--no-activate")
+    (found,) = [each for each in cli.json("models")["models"] if each["name"] == "mnist"]
+    assert found["activeQuery"] == first
+    assert not second["activated"]
+    assert cli.json("activate", second["query"])["kernels"] == 2192
+    assert [each["uid"] for each in cli.json("queries", "--model", "mnist")["queries"] if each["active"]] == [
+        second["query"]
+    ]
+
+
+def test_circuit_carries_its_evidence_and_comes_back_as_paths(cli: Cli) -> None:
+    found = cli.json(
+        *("circuit", "mnist/conv3/5", "--model", "mnist", "--input", "five"),
+        *("--keep", "0.2", "--max-images", "50", "--check-images", "40"),
+    )
+    keys = {"circuit", "kernels", "filters", "keptFraction", "pearson", "pearsonRandom", "pearsonWorst", "nanCount"}
+    assert keys <= found.keys()
+    assert found["checkImages"] == 40
+    assert 0 < found["kernels"] <= found["askedKernels"] == round(0.2 * found["upstreamKernels"])
+    assert found["pearson"] > found["pearsonWorst"]
+    paths = cli.json("cypher", "circuit_paths", f"uid={found['circuit']}", "limit=5")
+    assert paths["columns"] == ["path"]
+    nodes = [node["properties"]["uid"] for node in paths["rows"][0][0]["nodes"]]
+    assert nodes[0] == "mnist/input/gray"
+    assert nodes[-1] == "mnist/conv3/5"
+    assert [each["uid"] for each in cli.json("circuits", "--model", "mnist")["circuits"]] == [found["circuit"]]
+
+
+def test_filter_shows_its_kernels(cli: Cli) -> None:
+    found = cli.json("filter", "mnist/conv2/3", "--top", "4")
+    assert found["filter"]["layer"] == "conv2"
+    assert len(found["kernels"]) == 4
+    assert len(found["kernels"][0]["weights"]) == 9
+
+
+def test_cypher_catalogue_and_parameters(cli: Cli) -> None:
+    names = [each["name"] for each in cli.json("cypher", "--list")["queries"]]
+    assert "read/top_kernels" in names
+    assert not [name for name in names if not name.startswith("read/")]
+    table = cli.json("cypher", "layers", "model=mnist", "--limit", "2")
+    assert table["truncated"]
+    assert len(table["rows"]) == 2
+
+
+def test_a_file_with_weights_classes_and_images(cli: Cli, model_file: Path, tmp_path: Path) -> None:
+    for label in ("bright", "dark"):
+        (tmp_path / "images" / label).mkdir(parents=True)
+        for number in range(8):
+            level = number * 10 + (150 if label == "bright" else 0)
+            pixels = np.full((8, 8), level, dtype=np.uint8)
+            pixels[number] = 255 - level
+            Image.fromarray(pixels).save(tmp_path / "images" / label / f"{number}.png")
+    (tmp_path / "images" / "bright" / "broken.png").write_bytes(b"\x89PNG broken")
+    (tmp_path / "classes.txt").write_text("dark\nbright\n")
+    torch.manual_seed(1)
+    weights = {"0.weight": (4, 1, 3, 3), "0.bias": (4,), "2.weight": (3, 4, 3, 3), "2.bias": (3,)}
+    weights |= {"5.weight": (2, 48), "5.bias": (2,)}
+    np.savez(tmp_path / "w.npz", **{key: torch.randn(shape).numpy() for key, shape in weights.items()})
+    report = cli.json(
+        *("ingest", f"{model_file}:tiny", "--name", "tiny", "--input", "1x8x8", "--weights", str(tmp_path / "w.npz")),
+        *("--images", str(tmp_path / "images"), "--classes", str(tmp_path / "classes.txt"), "--mean", "0.5"),
+    )
+    try:
+        assert (report["filters"], report["kernels"]) == (7, 16)
+        found = cli.json("query", "bright - dark", "--model", "tiny", "--output", "class:bright")
+        assert found["output"] == "class:bright"
+        sets = cli.json("cypher", "image_sets", "model=tiny")["rows"]
+        assert [row[:2] for row in sets] == [["overall", 16], ["bright", 8], ["dark", 8]]
+    finally:
+        cli.json("drop", "tiny")
+
+
+@pytest.mark.usefixtures("unchanged")
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("ingest", "alexnett"), "did you mean alexnet"),
+        (("ingest", "{file}:tinny", "--input", "1x8x8"), "did you mean tiny"),
+        (("ingest", "missing.py:tiny"), "missing.py"),
+        (("ingest", "{file}:tiny", "--input", "8x8"), "3x224x224"),
+        (("ingest", "{file}:tiny", "--input", "1x9x9"), "--input"),
+        (("ingest", "{file}:skipping", "--input", "1x8x8"), "add"),
+        (("ingest", "{file}:transposed", "--input", "1x8x8"), "ConvTranspose2d"),
+        (("ingest", "mnist", "--weights", "{wrong}", "--name", "other"), "conv1.weight"),
+        (("ingest", "mnist", "--weights", "{evil}", "--name", "other"), "refused"),
+        (("ingest", "mnist", "--weights", "nowhere.pt", "--name", "other"), "nowhere.pt"),
+        (("ingest", "mnist", "--name", "a/b"), "a/b"),
+        (("query", "three -", "--model", "mnist"), "expected"),
+        (("query", "threee", "--model", "mnist"), "three"),
+        (("query", "three * two", "--model", "mnist"), "*"),
+        (("query", "three", "--model", "mnistt"), "did you mean mnist"),
+        (("query", "three", "--model", "mnist", "--output", "class:eleven"), "eleven"),
+        (("query", "three", "--model", "mnist", "--output", "filter:mnist/conv4/99"), "0 to 31"),
+        (("query", "three", "--model", "mnist", "--output", "filter:mnist/conv9/1"), "conv4"),
+        (("query", "three", "--model", "mnist", "--criterion", "tailor"), "did you mean taylor"),
+        (("query", "three", "--model", "mnist", "--images", "{empty}"), "{empty}"),
+        (("query", "overall", "--model", "mnist", "--images", "{corrupt}"), "{corrupt}"),
+        (("circuit", "mnist/conv4/99", "--model", "mnist"), "0 to 31"),
+        (("circuit", "mnist/conv4/1", "--model", "mnist", "--keep", "1.5"), "1.5"),
+        (("circuit", "mnist/conv4/1", "--model", "mnist", "--ablation", "none"), "zero, mean, resample"),
+        (("circuit", "mnist/conv4/1", "--model", "mnist", "--scale", "summ"), "did you mean sum"),
+        (("drop", "mnistt"), "mnist"),
+        (("activate", "mnist/query/000000000000"), "000000000000"),
+        (("filter", "mnist/conv2/999"), "mnist/conv2/999"),
+        (("cypher", "top_kernel"), "did you mean top_kernels"),
+        (("cypher", "top_kernels", "models=mnist"), "models"),
+        (("cypher", "top_kernels", "mnist"), "KEY=VALUE"),
+        (("cypher", "drop_nodes", "model=mnist"), "writes"),
+        (("cypher", "--text", "MATCH (n) DETACH DELETE n"), "read"),
+        (("cypher", "--text", "MATCH (n RETURN n"), "Invalid input"),
+    ],
+)
+def test_bad_input_is_one_line_and_changes_nothing(
+    cli: Cli, model_file: Path, bad_files: dict[str, str], arguments: tuple[str, ...], said: str
+) -> None:
+    files = {"file": str(model_file), **bad_files}
+    line = cli.mistake(*(argument.format(**files) for argument in arguments))
+    assert said.format(**files) in line
+    assert not Path(bad_files["proof"]).exists()
+
+
+class Evil:
+    """A pickle that would write a file when loaded."""
+
+    def __init__(self, proof: str) -> None:
+        self.proof = proof
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (shutil.copyfile, (__file__, self.proof))
+
+
+@pytest.fixture(scope="module")
+def bad_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    root = tmp_path_factory.mktemp("bad")
+    files = {"proof": str(root / "proof.txt")}
+    torch.save({"conv1.weight": Evil(files["proof"])}, root / "evil.pt")
+    from viscnn.ingest.bundled.nets import mnist
+
+    wrong = mnist().state_dict()
+    wrong["conv1.weight"] = torch.zeros(16, 1, 3, 3)
+    torch.save(wrong, root / "wrong.pt")
+    (root / "empty").mkdir()
+    (root / "corrupt" / "three").mkdir(parents=True)
+    (root / "corrupt" / "three" / "a.png").write_bytes(b"not an image")
+    files |= {"evil": str(root / "evil.pt"), "wrong": str(root / "wrong.pt")}
+    return files | {"empty": str(root / "empty"), "corrupt": str(root / "corrupt")}
+
+
+def test_neo4j_down_and_wrong_password(cli: Cli, server: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NEO4J_URI", "bolt://127.0.0.1:1")
+    assert "no Neo4j answers at bolt://127.0.0.1:1" in cli.mistake("models")
+    monkeypatch.setenv("NEO4J_URI", server.uri)
+    monkeypatch.setenv("NEO4J_PASSWORD", "wrong-password")
+    assert "NEO4J_PASSWORD" in cli.mistake("models")
+    monkeypatch.setenv("NEO4J_URI", "http://127.0.0.1")
+    assert "http://127.0.0.1" in cli.mistake("models")
+
+
+def test_server_status_names_the_password_file_and_not_the_password(cli: Cli, server: Connection) -> None:
+    status = cli.json("server", "status")
+    assert status["uri"] == server.uri
+    assert Path(status["passwordFile"]).read_text().strip() == server.password
+    assert server.password not in cli.text("server", "status")
+    assert cli.json("server", "shell-env")["NEO4J_PASSWORD"] == server.password

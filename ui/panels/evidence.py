@@ -1,0 +1,82 @@
+"""What speaks for a circuit: Pearson r beside its controls, sizes, and its kernels."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from viscnn.ui import figures, state
+from viscnn.ui.data import Drawing
+
+__all__ = ["evidence", "kernel_table"]
+
+_R = {
+    "pearson": ("Circuit", "Pearson r of the target's response, masked network against whole network"),
+    "pearsonMagnitude": ("Largest weights", "as many kernels per layer, those with the largest weights"),
+    "pearsonRandom": ("Random", "mean over random circuits of the same size per layer"),
+    "pearsonWorst": ("Worst", "as many kernels per layer, those with the lowest scores"),
+}
+
+
+def evidence(circuit: dict[str, Any]) -> None:
+    """Metrics of a stored circuit, given by its properties."""
+    columns = st.columns(len(_R))
+    for column, (key, (label, meaning)) in zip(columns, _R.items(), strict=True):
+        value = circuit.get(key)
+        column.metric(label, "undefined" if value is None else f"{value:.3f}", help=meaning, border=True)
+    asked = circuit.get("askedKernels", 0) / max(1, circuit.get("upstreamKernels", 1))
+    st.html(
+        figures.facts(
+            {
+                "Kernels": f"{circuit['kernels']:,} of {circuit.get('upstreamKernels', 0):,} upstream",
+                "Kept fraction, asked": figures.percent(asked),
+                "effective": figures.percent(circuit["keptFraction"]),
+                "Filters": f"{circuit['filters']:,}",
+                "Check images": f"{circuit.get('checkImages', 0):,} ({circuit.get('checkSets', '-')})",
+                "NaN correlations": str(circuit.get("nanCount", 0)),
+                "Spearman": figures.number(circuit.get("spearman")),
+                "Scale": str(circuit.get("scale", "-")),
+                "Ablation": str(circuit.get("ablation", "-")),
+            }
+        )
+    )
+    if circuit.get("collapsed"):
+        st.warning("No set of top kernels of the asked size reaches the target; this is the strongest single path.")
+
+
+def kernel_table(drawing: Drawing) -> None:
+    """The circuit's kernels, highest score first; choosing a row selects the kernel."""
+    uids = drawing.filters["uid"].to_numpy()
+    kernels = drawing.kernels.sort_values("score", ascending=False)
+    table = pd.DataFrame(
+        {
+            "source": uids[kernels["source"]],
+            "target": uids[kernels["target"]],
+            "score": kernels["score"].to_numpy(),
+            "sign": kernels["sign"].map({-1: "inhibitory", 0: "mixed", 1: "excitatory"}).to_numpy(),
+            "signRatio": kernels["signRatio"].to_numpy(dtype=np.float64),
+        }
+    )
+    key = f"circuit_kernels_{state.clicks()}"
+
+    def take() -> None:
+        rows = st.session_state[key]["selection"]["rows"]
+        if rows:
+            state.select(str(table["target"].iloc[rows[0]]), str(table["source"].iloc[rows[0]]))
+
+    st.dataframe(
+        table,
+        key=key,
+        hide_index=True,
+        on_select=take,
+        selection_mode="single-row",
+        height=420,
+        column_config={
+            "source": "Source",
+            "target": "Target",
+            "score": st.column_config.NumberColumn("Score", format="%.3g"),
+            "sign": "Sign",
+            "signRatio": st.column_config.NumberColumn("Sign ratio", format="%.2f"),
+        },
+    )

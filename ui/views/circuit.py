@@ -1,0 +1,58 @@
+"""Circuit: extract a circuit that reaches a target, and see what speaks for it."""
+
+from typing import Any
+
+import streamlit as st
+
+from viscnn.errors import NotInGraph
+from viscnn.ui import data, state
+from viscnn.ui.panels import network
+from viscnn.ui.panels.circuit_bar import circuit_form, stored_circuits
+from viscnn.ui.panels.errors import shown_errors
+from viscnn.ui.panels.evidence import evidence, kernel_table
+from viscnn.ui.panels.filter import selection_panel
+from viscnn.ui.panels.models import choose_model
+
+__all__ = ["page"]
+
+
+def page() -> None:
+    """The page."""
+    state.restore()
+    with shown_errors("circuit"):
+        model = choose_model()
+        if model is None:
+            return
+        stamp = data.stamp(model)
+        with st.sidebar:
+            circuit_form(model, stamp)
+        uid = stored_circuits(model)
+        if uid is not None:
+            found = data.circuit_properties(uid)
+            if found is None:
+                raise NotInGraph(f"circuit {uid!r} is not stored any more; extract it again")
+            evidence(found)
+            _explorer(model, stamp, found)
+
+
+@st.fragment
+def _explorer(model: str, stamp: str, circuit: dict[str, Any]) -> None:
+    with shown_errors("circuit_explorer"):
+        drawing = data.circuit_drawing(stamp, model, circuit["uid"], circuit["query"])
+        picture, panel = st.columns([3, 2], gap="medium")
+        with picture:
+            network.draw(
+                drawing,
+                data.layers(stamp, model),
+                revision=f"{stamp}|{circuit['uid']}|{circuit['createdAt']}",
+                legend=f"{len(drawing.kernels):,} kernels of the circuit",
+                key="circuit_network",
+                target=str(circuit["target"]).removeprefix("filter:").strip('"'),
+            )
+        with panel:
+            network.find_filter(drawing)
+            kernels, selected = st.tabs(["Kernels", "Selected"])
+            with kernels:
+                kernel_table(drawing)
+            with selected, st.container(height=network.HEIGHT, border=False):
+                selection_panel(stamp, model, drawing)

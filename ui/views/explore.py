@@ -1,0 +1,54 @@
+"""Explore: ask a question, see its subgraph, click through filters and kernels."""
+
+import streamlit as st
+
+from viscnn.ui import data, figures, state
+from viscnn.ui.panels import network
+from viscnn.ui.panels.errors import shown_errors
+from viscnn.ui.panels.filter import selection_panel, top_filters
+from viscnn.ui.panels.models import choose_model
+from viscnn.ui.panels.query_bar import query_form, saved_queries
+
+__all__ = ["page"]
+
+
+def page() -> None:
+    """The page."""
+    state.restore()
+    with shown_errors("explore"):
+        model = choose_model()
+        if model is None:
+            return
+        stamp = data.stamp(model)
+        with st.sidebar:
+            query_form(model, stamp)
+            query = saved_queries(model)
+        if query is not None:
+            _explorer(model, stamp, query)
+
+
+@st.fragment
+def _explorer(model: str, stamp: str, query: str) -> None:
+    """A fragment: clicks and the slider leave the query bar alone."""
+    with shown_errors("explorer"):
+        picture, panel = st.columns([3, 2], gap="medium")
+        with picture:
+            keep = network.kept_fraction()
+            found = data.subgraph(stamp, query, keep)
+            drawing = data.Drawing(query, found.filters, found.kernels)
+            legend = figures.legend(len(found.kernels), found.total, found.score_share, found.left_out)
+            network.draw(
+                drawing,
+                data.layers(stamp, model),
+                revision=f"{stamp}|{query}|{keep}",
+                legend=legend,
+                key="explore_network",
+                target=None,
+            )
+        with panel:
+            network.find_filter(drawing)
+            selected, top = st.tabs(["Selected", "Top filters"])
+            with selected, st.container(height=network.HEIGHT, border=False):
+                selection_panel(stamp, model, drawing)
+            with top:
+                top_filters(drawing)
