@@ -135,7 +135,7 @@ def record(
         interventions: replaced convolutions by layer name.
 
     Raises:
-        StoredDataError: a map holds NaN or infinity; the layer is named.
+        StoredDataError: a map or the output holds NaN or infinity; the layer is named.
     """
     recorder = _Recorder(architecture, last, interventions or {}, gradients)
     with torch.set_grad_enabled(gradients), contextlib.suppress(_Stop):
@@ -143,4 +143,6 @@ def record(
     for name, maps in recorder.recording.maps.items():
         if not torch.isfinite(maps).all():
             raise StoredDataError(f"the maps of layer {name} hold NaN or infinity; check the weights and the images")
+    if recorder.recording.output is not None and not torch.isfinite(recorder.recording.output).all():
+        raise StoredDataError("the model's output holds NaN or infinity; check the weights and the images")
     return recorder.recording

@@ -23,6 +23,7 @@ _FILTERS = {
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
 }
+_MOST_PIXELS = 1 << 27
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,11 @@ class Preprocess:
             raise StoredDataError(f"stored preprocess {str(stored)[:120]!r} cannot be used: {error}") from error
 
     def crop(self, image: Image.Image) -> Image.Image:
-        """The picture as the model sees it, before scaling: in the right mode, resized and cropped."""
+        """The picture as the model sees it, before scaling: in the right mode, resized and cropped.
+
+        Raises:
+            ImagesError: a sliver of a picture, which would fill the memory once its short side is resized.
+        """
         picture = _eight_bit(image).convert(self.mode)
         height, width = picture.height, picture.width
         if self.resize is not None:
@@ -107,6 +112,8 @@ class Preprocess:
         elif self.size is not None:
             height, width = self.size
         if (width, height) != picture.size:
+            if width * height > _MOST_PIXELS:
+                raise ImagesError(f"a picture of {image.width}x{image.height} pixels is too long to be resized")
             picture = picture.resize((width, height), _FILTERS[self.interpolation])
         if self.resize is None or self.size is None:
             return picture

@@ -5,7 +5,6 @@ to be applied without the model: the network can be replayed from the database. 
 (LRN) carry `"mixesChannels": true`.
 """
 
-import inspect
 import json
 import operator
 from collections.abc import Callable
@@ -43,7 +42,7 @@ class Operation:
         try:
             settings = json.loads(text)
             return cls(settings.pop("op"), tuple(settings.items()))
-        except (ValueError, KeyError, AttributeError) as error:
+        except (ValueError, KeyError, AttributeError, TypeError, IndexError) as error:
             raise StoredDataError(f"FEEDS.operations holds {text!r}, which is not an operation") from error
 
 
@@ -107,12 +106,15 @@ def read_operation(module: fx.GraphModule, node: fx.Node) -> Operation | None:
     """
     if node.op == "call_module":
         return _of_module(module.get_submodule(str(node.target)))
-    if node.op == "call_method":
-        return _of_name(str(node.target), node, 1)
-    if node.op == "call_function":
-        target: Any = node.target
-        return _of_name(getattr(target, "__name__", str(target)), node, 1)
-    raise Unknown(f"a node of kind {node.op}")
+    if node.op not in {"call_method", "call_function"}:
+        raise Unknown(f"a node of kind {node.op}")
+    target: Any = node.target
+    try:
+        operation = _of_name(target if isinstance(target, str) else getattr(target, "__name__", str(target)), node)
+        json.dumps(operation.settings if operation else None)
+    except (TypeError, ValueError) as error:  # an argument that the model computes, say
+        raise Unknown(f"its arguments cannot be stored ({' '.join(str(error).split())[:100]})") from error
+    return operation
 
 
 def _of_module(module: nn.Module) -> Operation | None:
@@ -227,11 +229,19 @@ def _adaptive_average_call(maps: Any, output_size: Any) -> Operation:
     return Operation("adaptive_avgpool", (("size", _pair(output_size)),))
 
 
+def _adaptive_max_call(maps: Any, output_size: Any, return_indices: Any = False) -> Operation:
+    if return_indices:
+        raise Unknown("max pooling that returns indices")
+    return Operation("adaptive_maxpool", (("size", _pair(output_size)),))
+
+
 def _lrn_call(maps: Any, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Operation:
     return Operation("lrn", (("size", size), ("alpha", alpha), ("beta", beta), ("k", k), ("mixesChannels", True)))
 
 
 def _pad_call(maps: Any, pad: Any, mode: str = "constant", value: float | None = None) -> Operation:
+    if len(pad) > 4:
+        raise Unknown("padding of channels")
     return Operation("pad", (("amounts", list(pad)), ("mode", mode), ("value", value or 0.0)))
 
 
@@ -239,19 +249,21 @@ _CALLS: dict[str, Callable[..., Operation]] = {
     "max_pool2d": _max_pool_call,
     "avg_pool2d": _average_pool_call,
     "adaptive_avg_pool2d": _adaptive_average_call,
+    "adaptive_max_pool2d": _adaptive_max_call,
     "local_response_norm": _lrn_call,
     "pad": _pad_call,
 }
 _KEYWORDS = {"kernel_size": "kernel"}
 
 
-def _of_name(name: str, node: fx.Node, skip: int) -> Operation | None:
+def _of_name(name: str, node: fx.Node) -> Operation | None:
     """A functional call or a method, told by the function's name."""
-    arguments = [None, *node.args[skip:]]
+    arguments = [None, *node.args[1:]]
     if name in _FLATTENING or name == "linear":
         return HEAD
     if name in {"dropout", "dropout2d", "alpha_dropout", "contiguous"}:
-        if node.kwargs.get("training") is True and len(node.args) < 3:
+        on = [node.kwargs.get("training"), node.kwargs.get("train"), *node.args[2:3]]
+        if any(each is True for each in on):
             raise Unknown("dropout with training=True is random")
         return None
     if name in _POINTWISE:
@@ -265,12 +277,10 @@ def _of_name(name: str, node: fx.Node, skip: int) -> Operation | None:
 
 
 def _pointwise_call(name: str, arguments: list[Any], kwargs: dict[str, Any]) -> Operation:
-    keys = next(keys for known, keys in _POINTWISE_MODULES.values() if known == name)
-    if not keys:
-        return Operation(name)
-    bound = inspect.signature(_POINTWISE[name]).bind(*arguments, **{k: v for k, v in kwargs.items() if k != "input"})
-    bound.apply_defaults()
-    return Operation(name, tuple((key, bound.arguments[key]) for key in keys))
+    kind, keys = next((kind, keys) for kind, (known, keys) in _POINTWISE_MODULES.items() if known == name)
+    default = kind()
+    given = dict(zip(keys, arguments[1:], strict=False)) | kwargs  # what follows the keys is `inplace`
+    return Operation(name, tuple((key, given.get(key, getattr(default, key))) for key in keys))
 
 
 def _pair(value: Any) -> list[int | None]:
@@ -286,12 +296,13 @@ def apply(operation: Operation, maps: Tensor) -> Tensor:
     """
     settings = dict(operation.settings)
     settings.pop("mixesChannels", None)
-    if operation.pointwise:
-        return _POINTWISE[operation.name](maps, **settings)
     try:
+        if operation.pointwise:
+            return _POINTWISE[operation.name](maps, **settings)
         return _APPLY[operation.name](maps, settings)
-    except KeyError as error:
-        raise StoredDataError(f"cannot apply the stored operation {operation.to_json()}") from error
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise StoredDataError(f"cannot apply the stored operation {operation.to_json()[:200]}: {reason}") from error
 
 
 def _apply_affine(maps: Tensor, settings: dict[str, Any]) -> Tensor:

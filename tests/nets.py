@@ -107,6 +107,30 @@ ACTIVATIONS: dict[str, Build] = {
 NETS = GEOMETRIES | ACTIVATIONS
 
 
+class Custom(nn.Module):
+    """Some submodules, and a forward that is given them."""
+
+    def __init__(self, forward: Callable[[Any, Tensor], Any], **submodules: nn.Module) -> None:
+        super().__init__()
+        self.calls = forward
+        for name, module in submodules.items():
+            self.add_module(name, module)
+
+    def forward(self, x: Tensor) -> Any:
+        """What `calls` makes of the images."""
+        return self.calls(self, x)
+
+
+def custom(forward: Callable[[Any, Tensor], Any], **submodules: Callable[[], nn.Module]) -> nn.Module:
+    """A model of submodules and a forward, in eval mode, with random weights of a fixed seed."""
+    return seeded(lambda: Custom(forward, **{name: make() for name, make in submodules.items()})).eval()
+
+
+def conv(inputs: int = 2, outputs: int = 2, size: int = 3, **settings: Any) -> Callable[[], nn.Conv2d]:
+    """A builder of a convolution."""
+    return lambda: nn.Conv2d(inputs, outputs, size, **settings)
+
+
 def make(name: str) -> nn.Sequential:
     """The network of that name, always with the same weights."""
     network = seeded(NETS[name])

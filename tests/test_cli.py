@@ -196,7 +196,8 @@ def test_a_file_with_weights_classes_and_images(cli: Cli, model_file: Path, tmp_
     torch.manual_seed(1)
     weights = {"0.weight": (4, 1, 3, 3), "0.bias": (4,), "2.weight": (3, 4, 3, 3), "2.bias": (3,)}
     weights |= {"5.weight": (2, 48), "5.bias": (2,)}
-    np.savez(tmp_path / "w.npz", **{key: torch.randn(shape).numpy() for key, shape in weights.items()})
+    arrays: dict[str, Any] = {key: torch.randn(shape).numpy() for key, shape in weights.items()}
+    np.savez(tmp_path / "w.npz", **arrays)
     report = cli.json(
         *("ingest", f"{model_file}:tiny", "--name", "tiny", "--input", "1x8x8", "--weights", str(tmp_path / "w.npz")),
         *("--images", str(tmp_path / "images"), "--classes", str(tmp_path / "classes.txt"), "--mean", "0.5"),

@@ -172,6 +172,11 @@ def test_preprocess_by_hand() -> None:
     assert Preprocess(resize=5, size=(8, 6)).apply(image).shape == (3, 8, 6), "a resize smaller than the crop"
 
 
+def test_a_sliver_is_refused_before_it_fills_the_memory() -> None:
+    with pytest.raises(ImagesError, match="30000x1 pixels is too long to be resized"):
+        PRESET.apply(Image.new("RGB", (30_000, 1)))
+
+
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "HSV"])
 def test_preprocess_of_every_mode(mode: str) -> None:
     image = Image.new("RGB", (5, 4), (255, 255, 255)).convert(mode)

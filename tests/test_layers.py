@@ -20,6 +20,7 @@ ORDER: list[set[str]] = [
     {"adhoc", "server", "subgraph", "py2neo"},
     {"ingest"},
     {"engine"},
+    {"session"},
     {"api"},
     {"console", "reports", "ui"},
     {"demo"},

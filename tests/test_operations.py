@@ -85,7 +85,7 @@ CALLS: dict[str, Callable[[Tensor], Tensor]] = {
     "F.adaptive_max_pool2d": lambda x: F.adaptive_max_pool2d(x, 2),
     "F.local_response_norm": lambda x: F.local_response_norm(x, 3, 0.2, k=2.0),
     "F.pad": lambda x: F.pad(x, (1, 0, 2, 1)),
-    "F.pad reflect": lambda x: F.pad(x, pad=[1, 1], mode="reflect"),
+    "F.pad reflect": lambda x: F.pad(x, pad=[1, 1, 0, 2], mode="reflect"),
     "F.pad value": lambda x: F.pad(x, (1, 1, 1, 1), value=0.5),
     "F.dropout in eval mode": lambda x: F.dropout(x, 0.5, training=False),
     "Tensor.contiguous": lambda x: x.contiguous(),

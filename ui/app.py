@@ -2,12 +2,21 @@
 
 import streamlit as st
 
+from viscnn.ui import figures
 from viscnn.ui.views import circuit, cypher, explore, models
+
+# Streamlit's own margins leave a third of a small screen empty; the panel scrolls beside the picture
+STYLE = """<style>
+.stMainBlockContainer { padding: 4rem 2.5rem 2rem; }
+[data-testid="stSidebarHeader"] { height: 2.5rem; }
+.st-key-panel_box { max-height: calc(100vh - 12rem); min-height: 26rem; overflow: auto; padding-right: .5rem; }
+</style>"""
 
 
 def main() -> None:
     """Configure the page and run the chosen view."""
-    st.set_page_config(page_title="VISCNN", page_icon=":material/hub:", layout="wide")
+    st.set_page_config(page_title="VISCNN", page_icon=figures.icon(), layout="wide")
+    st.html(STYLE)
     pages = [
         st.Page(explore.page, title="Explore", icon=":material/hub:", url_path="explore", default=True),
         st.Page(circuit.page, title="Circuit", icon=":material/account_tree:", url_path="circuit"),

@@ -4,7 +4,9 @@ Colours of signs are the same everywhere: red excitatory or positive, blue inhib
 Diverging scales are centred at zero and white there.
 """
 
+import base64
 import html
+import io
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -17,27 +19,31 @@ __all__ = [
     "BLUE",
     "GREY",
     "RED",
-    "chips",
+    "SIGNS",
     "colour_bar",
+    "data_uri",
     "diverging",
     "facts",
+    "figure",
     "graph_parts",
     "graph_spec",
-    "heat_map",
+    "icon",
     "largest",
+    "layer_distance",
     "legend",
     "network_kernels",
     "network_nodes",
     "number",
     "percent",
-    "picture",
 ]
 
 RED, BLUE, GREY = (194, 0, 19), (10, 87, 168), (170, 170, 170)
-LAYER_DISTANCE = 2.2
+SIGNS = {"excitatory": RED, "inhibitory": BLUE, "mixed": GREY}
+DEPTH, NEAREST_LAYERS, FARTHEST_LAYERS = 8.0, 0.9, 1.8  # in units of the largest disc's radius
 _CHANNEL_COLOURS = {"r": "#d62728", "g": "#2ca02c", "b": "#1f77b4", "gray": "#8c8c8c"}
 _LABEL_COLOURS = ("#4c78a8", "#f58518", "#54a24b", "#b279a2", "#e45756", "#72b7b2", "#9d755d", "#bab0ac")
 _LABELLED_NODES = 60
+SMALL_IMAGE = 128  # pixels
 Pixels = NDArray[np.uint8]
 
 
@@ -52,9 +58,9 @@ def number(value: float | None) -> str:
 
 
 def percent(share: float) -> str:
-    """A share as per cent, with one digit below 10 % and two below 1 %."""
+    """A share as per cent: whole from 10 % on, two significant digits below."""
     value = 100 * share
-    return f"{value:.{0 if value >= 10 else 1 if value >= 1 else 2}f} %"
+    return f"{value:.0f} %" if value >= 9.95 else f"{value:.2g} %"
 
 
 def legend(drawn: int, kernels: int, share: float, left_out: int) -> str:
@@ -80,21 +86,29 @@ def diverging(values: NDArray[np.floating[Any]], limit: float) -> Pixels:
     return colours
 
 
-def heat_map(values: NDArray[np.floating[Any]], limit: float, *, size: int) -> Pixels:
-    """`values` (rows, columns) on a diverging scale, its longer side about `size` pixels, cells with sharp edges."""
-    return picture(diverging(values, limit), size=size)
+def data_uri(pixels: Pixels) -> str:
+    """An image (rows, columns[, 3]) inside an address: PNG when small, so that every cell stays exact; else JPEG."""
+    image, buffer = Image.fromarray(pixels), io.BytesIO()
+    small = max(image.size) <= SMALL_IMAGE
+    image.save(buffer, "PNG" if small else "JPEG", **({} if small else {"quality": 90}))
+    return f"data:image/{'png' if small else 'jpeg'};base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-def picture(pixels: Pixels, *, size: int) -> Pixels:
-    """An image (rows, columns[, 3]) enlarged by a whole number (nearest neighbour), or reduced to fit `size`."""
-    image = Image.fromarray(pixels)
-    longer = max(image.size)
-    if longer > size:
-        image.thumbnail((size, size), Image.Resampling.LANCZOS)
-        return np.asarray(image)
-    times = max(1, size // longer)
-    enlarged: Pixels = pixels.repeat(times, axis=0).repeat(times, axis=1)
-    return enlarged
+def figure(pixels: Pixels, *, alt: str, caption: str = "", colour: tuple[int, int, int] | None = None) -> str:
+    """HTML of an image with sharp cells as wide as its place, a caption below, and a strip of `colour` between."""
+    strip = f"border-bottom:4px solid rgb{colour};" if colour else ""
+    return (
+        f'<figure style="margin:0"><img src="{data_uri(pixels)}" alt="{html.escape(alt)}" '
+        f'style="width:100%;image-rendering:pixelated;display:block;border-radius:3px;{strip}'
+        'outline:1px solid rgba(128,128,128,.35);outline-offset:-1px">'
+        f'<figcaption style="font-size:.75rem;opacity:.75;padding-top:2px">{html.escape(caption)}</figcaption></figure>'
+    )
+
+
+def icon() -> Image.Image:
+    """The page's icon: a red and a blue kernel."""
+    weights = np.array([[1.0, 0.6, -0.2], [0.7, -0.3, -0.8], [-0.1, -0.7, -1.0]])
+    return Image.fromarray(diverging(weights, 1.0)).resize((48, 48), Image.Resampling.NEAREST)
 
 
 def colour_bar(limit: float, *, label: str) -> str:
@@ -118,20 +132,12 @@ def facts(values: Mapping[str, str]) -> str:
     return f'<div style="display:flex;flex-wrap:wrap;gap:.35rem 1.4rem">{cells}</div>'
 
 
-def chips(entries: Mapping[str, tuple[int, int, int]]) -> str:
-    """HTML of a legend of colours."""
-    return (
-        '<div style="font-size:.8rem;display:flex;flex-wrap:wrap;gap:.2rem 1rem">'
-        + "".join(
-            f'<span><span style="display:inline-block;width:14px;height:4px;margin-right:5px;vertical-align:middle;'
-            f'background:rgb{colour}"></span>{html.escape(name)}</span>'
-            for name, colour in entries.items()
-        )
-        + "</div>"
-    )
-
-
 # -- the network in 3-D ------------------------------------------------------------------------------------------------
+
+
+def layer_distance(layers: int) -> float:
+    """How far apart discs stand: the network is about 8 radii deep, unless discs would come too near or too far."""
+    return float(np.clip(DEPTH / max(1, layers - 1), NEAREST_LAYERS, FARTHEST_LAYERS))
 
 
 def network_nodes(filters: pd.DataFrame) -> pd.DataFrame:
@@ -140,7 +146,7 @@ def network_nodes(filters: pd.DataFrame) -> pd.DataFrame:
         {
             "x": filters["u"].astype(np.float32),
             "y": filters["v"].astype(np.float32),
-            "z": (filters["z"] * LAYER_DISTANCE).astype(np.float32),
+            "z": (filters["z"] * layer_distance(filters["layerIndex"].nunique())).astype(np.float32),
             "layer": filters["layerIndex"].astype(np.uint16),
             "score": filters["shown"].astype(np.float32),
             "uid": filters["uid"].astype(str),
@@ -222,13 +228,12 @@ def _chart_node(key: str, node: dict[str, Any], labels: list[str], placed: bool)
 
 
 def _chart_link(relationship: dict[str, Any]) -> dict[str, Any]:
-    colours = {"excitatory": RED, "inhibitory": BLUE}
     sign = relationship.get("properties", {}).get("sign")
     return {
         "source": relationship["start"],
         "target": relationship["end"],
         "name": relationship["type"],
-        "lineStyle": {"color": "rgb({},{},{})".format(*colours.get(sign, GREY)), "width": 1.5},
+        "lineStyle": {"color": "rgb({},{},{})".format(*SIGNS.get(str(sign), GREY)), "width": 1.5},
     }
 
 

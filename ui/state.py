@@ -12,6 +12,8 @@ import streamlit as st
 
 __all__ = [
     "KEPT_FRACTIONS",
+    "PANEL",
+    "SELECTED",
     "VERSION",
     "View",
     "clicks",
@@ -29,6 +31,8 @@ KEPT_FRACTIONS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 
 PARAMETER = "view"
 _VIEW, _WARNING = "viscnn_view", "viscnn_view_warning"
 _JUMPS, _CLICKS = "viscnn_jumps", "viscnn_clicks"
+PANEL, SELECTED = "panel", "Selected"
+"""Key of the switch between panels, and its choice that shows the selection."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +127,8 @@ def select(uid: str | None, source: str | None = None, *, by_click: bool = False
     update(selected=uid, source=source)
     counter = _CLICKS if by_click else _JUMPS
     st.session_state[counter] = st.session_state.get(counter, 0) + 1
+    if uid is not None:
+        st.session_state[PANEL] = SELECTED
 
 
 def jumps() -> int:

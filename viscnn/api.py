@@ -12,14 +12,13 @@ Without a connection it talks to the Neo4j that NEO4J_URI names, else to the man
 
 import json
 from collections.abc import Callable
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from viscnn import adhoc
-from viscnn.config import Connection, environment_connection
-from viscnn.errors import InputError, NotInGraph, nearest
-from viscnn.graph import Graph, Table, Tracer
+from viscnn.errors import InputError, NotInGraph
+from viscnn.graph import Table
 from viscnn.queries import catalogue, load
+from viscnn.session import Session, absolute
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,34 +40,12 @@ def _silent(step: str, done: int, total: int) -> None:
     pass
 
 
-class VISCNN:
+class VISCNN(Session):
     """A session with one graph database; a context manager.
 
     Raises:
         ConnectionFailed: no Neo4j answers, or it refuses the password.
     """
-
-    def __init__(self, connection: Connection | None = None, *, tracer: Tracer | None = None) -> None:
-        self._graph = Graph(connection or _default_connection(), tracer=tracer)
-        self._graph.verify()
-        self._bundles: dict[tuple[str, str, str | None], Bundle] = {}
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._graph.close()
-
-    @property
-    def address(self) -> str:
-        """The Bolt address of the database."""
-        return self._graph.connection.uri
 
     # -- models ----------------------------------------------------------------------------------------------------
 
@@ -104,14 +81,14 @@ class VISCNN:
         from viscnn.ingest.registry import Entry, register
         from viscnn.ingest.zoo import Recipe, build, model_name
 
-        recipe = Recipe(source=_absolute(source), weights=_absolute(weights) if weights else None)
+        recipe = Recipe(source=absolute(source), weights=absolute(weights) if weights else None)
         recipe = Recipe(recipe.source, recipe.weights, input_shape, classes, mean, std)
         zoo = build(recipe)
         name = name or model_name(source)
         from viscnn.ingest.architecture import read_architecture
 
         architecture = read_architecture(zoo.module, zoo.input_shape)
-        images = _absolute(images) if images else zoo.images
+        images = absolute(images) if images else zoo.images
         report = load_model(self._graph, name, zoo, architecture, replace=replace, progress=progress)
         register(name, Entry(recipe, zoo.weights_hash, images))
         if images is not None and importance and not report.already_complete:
@@ -133,21 +110,6 @@ class VISCNN:
         self._graph.write("write/save_image_sets", model=name, rows=rows)
         self.query("overall", model=name, progress=progress)
 
-    def models(self) -> list[dict[str, Any]]:
-        """All stored models with size, status and active query."""
-        return self._graph.read("read/models")
-
-    def model(self, name: str) -> dict[str, Any]:
-        """The properties of a complete model; raises NotInGraph with the nearest names."""
-        found = self._graph.read("read/model", model=name)
-        if not found:
-            known = tuple(each["name"] for each in self.models())
-            stored = ", ".join(known) or "none yet: viscnn ingest mnist"
-            raise NotInGraph(f"no model {name!r} is stored{nearest(name, known)} (stored: {stored})")
-        if found[0]["status"] != "complete":
-            raise NotInGraph(f"model {name!r} is not complete (an ingest runs or was stopped): viscnn ingest it again")
-        return found[0]
-
     def drop(self, name: str) -> None:
         """Remove a model and everything that belongs to it, and forget how it is built."""
         from viscnn.ingest.load import drop_model
@@ -155,24 +117,6 @@ class VISCNN:
 
         drop_model(self._graph, name)
         forget(name)
-
-    def layers(self, model: str) -> list[dict[str, Any]]:
-        """The layers of a model in depth order, the input first."""
-        return self._graph.read("read/layers", model=self.model(model)["name"])
-
-    def filters(self, model: str) -> list[dict[str, Any]]:
-        """All filters of a model with their places, the input channels first."""
-        return self._graph.read("read/filters", model=self.model(model)["name"])
-
-    def bundle(self, model: str, *, images: str | None = None) -> "Bundle":
-        """The model ready to run; raises NotInGraph when it is not registered on this machine."""
-        from viscnn.engine.bundle import load_bundle
-
-        weights_hash = self.model(model)["weightsHash"]
-        key = (model, weights_hash, images)
-        if key not in self._bundles:
-            self._bundles[key] = load_bundle(model, weights_hash, images=_absolute(images) if images else None)
-        return self._bundles[key]
 
     def replay(self, model: str, *, images: int = 4) -> "ReplayReport":
         """Rebuild the forward pass from what Neo4j holds and compare it with the model, on images or noise."""
@@ -392,20 +336,6 @@ class VISCNN:
         ]
 
 
-def _default_connection() -> Connection:
-    from viscnn import server
-
-    return environment_connection() or server.connection()
-
-
 def _as_output(target: str) -> str:
     """A bare filter uid as an output expression."""
     return f"filter:{target}" if "/" in target and ":" not in target.partition("/")[0] else target
-
-
-def _absolute(path: str) -> str:
-    """A path made independent of the current folder; names that are not files stay as they are."""
-    from pathlib import Path
-
-    file, colon, function = path.rpartition(":") if ".py:" in path else (path, "", "")
-    return f"{Path(file).resolve()}{colon}{function}" if Path(file).exists() else path

@@ -1,6 +1,8 @@
 """`viscnn demo` and `viscnn ui`: what they start, they stop."""
 
+import signal
 import time
+from types import FrameType
 from typing import TYPE_CHECKING
 
 from viscnn.config import environment_connection
@@ -17,6 +19,7 @@ def serve(out: "Output", *, address: str, port: int | None, browser: bool) -> No
     """Serve the page until Ctrl-C."""
     from viscnn.ui.launch import launch
 
+    signal.signal(signal.SIGTERM, _interrupt)
     page = launch(address=address, port=port, browser=browser)
     try:
         out.say(f"page      {page.url}\nCtrl-C stops it")
@@ -32,6 +35,7 @@ def run(out: "Output", *, port: int | None, browser: bool) -> None:
     from viscnn import server
     from viscnn.api import VISCNN
 
+    signal.signal(signal.SIGTERM, _interrupt)
     external = environment_connection()
     ours = False
     try:
@@ -53,6 +57,11 @@ def run(out: "Output", *, port: int | None, browser: bool) -> None:
         if ours:
             server.stop()
             out.say("Neo4j is stopped; its data stays")
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """`kill` ends the command as Ctrl-C does, so that what it started is stopped."""
+    raise KeyboardInterrupt
 
 
 def _addresses(out: "Output") -> None:

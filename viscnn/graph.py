@@ -26,6 +26,7 @@ Tracer = Callable[[str, dict[str, Any], float], None]
 """Called after each statement with its name, parameters and milliseconds; `print` works."""
 
 READ_SECONDS = 60.0
+_SCHEMES = {kind + security for kind in ("bolt", "neo4j") for security in ("", "+s", "+ssc")}
 _DRIVER_OPTIONS: dict[str, Any] = {
     "connection_timeout": 10.0,
     "max_transaction_retry_time": 30.0,
@@ -79,7 +80,7 @@ def _of_server(error: exceptions.Neo4jError) -> ViscnnError:
     code = error.code or ""
     if "TransactionTimedOut" in code:
         return CypherRefused("the query ran longer than its time limit and was stopped; narrow it down or add a LIMIT")
-    if "Statement" in code:
+    if "Statement" in code or "Procedure" in code:
         return CypherRefused(f"Neo4j rejects the query: {_line(error)}")
     if "DatabaseNotFound" in code:
         return ConnectionFailed(f"{error.message}; check NEO4J_DATABASE")
@@ -105,6 +106,8 @@ class Graph:
     def __init__(self, connection: Connection, *, tracer: Tracer | None = None) -> None:
         self.connection = connection
         self._tracer = tracer
+        if connection.uri.partition("://")[0] not in _SCHEMES:
+            raise ConnectionFailed(f"{connection.uri} is not a Bolt address; NEO4J_URI looks like bolt://127.0.0.1:7687")
         with _translated(connection.uri):
             self._driver = neo4j.GraphDatabase.driver(
                 connection.uri, auth=(connection.username, connection.password), **_DRIVER_OPTIONS
@@ -175,7 +178,7 @@ class Graph:
     def explain(self, text: str, parameters: dict[str, Any]) -> Plan:
         """Plan a statement without running it."""
         with _translated(self.connection.uri), self._session(neo4j.READ_ACCESS) as session:
-            summary = session.run(cast(Any, f"EXPLAIN {text}"), parameters).consume()
+            summary = session.run(neo4j.Query(cast(Any, f"EXPLAIN {text}"), timeout=READ_SECONDS), parameters).consume()
         operators: list[str] = []
         details: list[str] = []
         pending = [summary.plan] if summary.plan else []

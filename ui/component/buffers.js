@@ -57,7 +57,7 @@ export function widestKernel(count) {
  * Falls fast when frames are slow and climbs slowly when there is time to spare.
  */
 export function nextDetail(detail, frameMilliseconds, total) {
-  if (frameMilliseconds > 50) return Math.max(FEWEST_WHILE_TURNING, Math.floor(Math.min(detail, total) * 0.6));
-  if (frameMilliseconds < 25) return Math.min(total, Math.ceil(detail * 1.15));
+  if (frameMilliseconds > 32) return Math.max(FEWEST_WHILE_TURNING, Math.floor(Math.min(detail, total) * 0.6));
+  if (frameMilliseconds < 16) return Math.min(total, Math.ceil(detail * 1.15));
   return detail;
 }

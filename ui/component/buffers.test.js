@@ -55,7 +55,7 @@ test('slow frames shed kernels fast, quick frames win them back slowly', () => {
   assert.equal(nextDetail(1500, 400, 20_000), 1200);
   assert.equal(nextDetail(1000, 10, 20_000), 1150);
   assert.equal(nextDetail(19_000, 10, 20_000), 20_000);
-  assert.equal(nextDetail(1000, 35, 20_000), 1000);
+  assert.equal(nextDetail(1000, 24, 20_000), 1000);
 });
 
 test('a selected filter lights its kernels and their other ends', () => {

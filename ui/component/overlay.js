@@ -69,6 +69,7 @@ export class Overlay {
   setTexts(layers, legend, { css }) {
     this.captions.replaceChildren();
     this.labels = layers.map((text) => element('div', 'caption', this.captions, text));
+    this.halfWidths = this.labels.map((label) => label.offsetWidth / 2 + 3);
     this.text.textContent = legend;
     this.key.replaceChildren();
     for (const [name, colour] of [...Object.entries(css)].reverse()) {
@@ -91,8 +92,7 @@ export class Overlay {
     for (const { layer, x, y } of places) {
       const label = this.labels[layer];
       if (!label || x < 0 || x > width) continue;
-      label.hidden = false;
-      const half = label.offsetWidth / 2 + 3;
+      const half = this.halfWidths[layer];
       const at = Math.min(Math.max(x, half), width - half);
       const free = ([left, right, top]) => at + half < left || at - half > right || Math.abs(top - y) > 15;
       const line = taken.findIndex((_, row) => taken.flat().every(([l, r, t]) => free([l, r, t - 15 * row])));

@@ -138,6 +138,12 @@ export class Renderer {
     gl.drawArrays(gl.POINTS, 0, filters.count);
   }
 
+  /** Wait until everything drawn so far is really there: reading a pixel is the call that browsers honour. */
+  finish() {
+    const { gl } = this;
+    gl.readPixels(0, 0, 1, 1, gl.RGBA, gl.UNSIGNED_BYTE, new Uint8Array(4));
+  }
+
   bindTextures(kernels) {
     const { gl } = this;
     gl.activeTexture(gl.TEXTURE1);

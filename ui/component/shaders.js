@@ -69,7 +69,7 @@ void main() {
   vec2 along = normalize((b.xy / b.w - a.xy / a.w) * resolution + vec2(1e-6, 0.0));
   float strength = float(kernel.w) / 255.0;
   float closeness = clamp(eyeDistance / at.w, 0.6, 1.7);
-  float chosen = kernel.z == 3u ? 1.6 : 1.0;
+  float chosen = kernel.z == 3u ? 1.15 : 1.0;
   halfWidth = 0.5 * pixelRatio * chosen * closeness * mix(0.8, widest, pow(strength, 1.4));
   side = across * (halfWidth + 0.75);
   at.xy += vec2(-along.y, along.x) * side * 2.0 / resolution * at.w;

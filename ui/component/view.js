@@ -183,7 +183,6 @@ export class NetworkView {
   draw({ moving = false } = {}) {
     this.moving = moving;
     if (this.asked) return;
-    this.askedAt = performance.now();
     this.asked = requestAnimationFrame(() => {
       this.asked = 0;
       this.paint();
@@ -193,11 +192,10 @@ export class NetworkView {
   paint() {
     if (!this.width || !this.network || !this.palette) return;
     const { moving } = this;
-    this.measure(moving);
     const total = this.network.kernels.count;
     const limit = moving ? Math.min(this.detail, total) : total;
     this.projected = null;
-    this.drawn = this.renderer.draw(this.viewpoint(), limit);
+    this.drawn = moving ? this.paintMoving(limit) : this.renderer.draw(this.viewpoint(), limit);
     this.frames += 1;
     this.overlay.setDetail(limit < total ? `while turning: the ${count(limit)} most important` : '');
     this.overlay.placeCaptions(this.captionPlaces(), this.width);
@@ -206,11 +204,13 @@ export class NetworkView {
     if (moving) this.settle = setTimeout(() => this.draw(), SETTLED_AFTER);
   }
 
-  /** Fit the number of kernels drawn while turning to how long the browser lets the next frame wait. */
-  measure(moving) {
-    const waited = performance.now() - this.askedAt;
-    if (moving && this.wasMoving) this.detail = nextDetail(this.detail, waited, this.network.kernels.count);
-    this.wasMoving = moving;
+  /** Draw one frame of a movement, and fit the number of kernels of the next one to the time that it took. */
+  paintMoving(limit) {
+    const start = performance.now();
+    const drawn = this.renderer.draw(this.viewpoint(), limit);
+    this.renderer.finish();
+    this.detail = nextDetail(this.detail, performance.now() - start, this.network.kernels.count);
+    return drawn;
   }
 
   viewpoint() {

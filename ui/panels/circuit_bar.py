@@ -10,7 +10,7 @@ from viscnn.ui.panels.errors import shown_errors
 from viscnn.ui.panels.progress import phases
 from viscnn.ui.panels.query_bar import CRITERIA, INPUT_HELP, outputs
 
-__all__ = ["ABLATIONS", "SCALES", "circuit_form", "stored_circuits"]
+__all__ = ["ABLATIONS", "SCALES", "circuit_form", "compare_circuits", "stored_circuits"]
 
 SCALES = {
     "sum": "score x positions: an estimate of the target's change",
@@ -88,7 +88,7 @@ def _run(model: str, settings: dict[str, Any]) -> None:
 
 
 def stored_circuits(model: str) -> str | None:
-    """A table of the stored circuits, newest first; returns the uid of the shown one."""
+    """Choose the shown circuit among the stored ones, newest first; returns its uid, None when there is none."""
     stored = data.session().circuits(model)
     uids = [str(each["uid"]) for each in stored]
     shown = state.current().circuit
@@ -107,9 +107,13 @@ def stored_circuits(model: str) -> str | None:
         format_func=labels.__getitem__,
         on_change=lambda: state.update(circuit=st.session_state["shown_circuit"]),
     )
-    with st.expander("Compare all stored circuits"):
-        st.dataframe(pd.DataFrame(stored).drop(columns=["uid"]), hide_index=True)
     return shown
+
+
+def compare_circuits(model: str) -> None:
+    """A table of all stored circuits with their evidence."""
+    with st.expander("All stored circuits"):
+        st.dataframe(pd.DataFrame(data.session().circuits(model)).drop(columns=["uid"]), hide_index=True)
 
 
 def _label(circuit: dict[str, Any]) -> str:

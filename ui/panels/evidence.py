@@ -12,10 +12,10 @@ from viscnn.ui.data import Drawing
 __all__ = ["evidence", "kernel_table"]
 
 _R = {
-    "pearson": ("Circuit", "Pearson r of the target's response, masked network against whole network"),
-    "pearsonMagnitude": ("Largest weights", "as many kernels per layer, those with the largest weights"),
-    "pearsonRandom": ("Random", "mean over random circuits of the same size per layer"),
-    "pearsonWorst": ("Worst", "as many kernels per layer, those with the lowest scores"),
+    "pearson": ("Pearson r, circuit", "Pearson r of the target's response, masked network against whole network"),
+    "pearsonMagnitude": ("r, largest weights", "as many kernels per layer, those with the largest weights"),
+    "pearsonRandom": ("r, random", "mean over random circuits of the same size per layer"),
+    "pearsonWorst": ("r, worst", "as many kernels per layer, those with the lowest scores"),
 }
 
 
@@ -24,7 +24,7 @@ def evidence(circuit: dict[str, Any]) -> None:
     columns = st.columns(len(_R))
     for column, (key, (label, meaning)) in zip(columns, _R.items(), strict=True):
         value = circuit.get(key)
-        column.metric(label, "undefined" if value is None else f"{value:.3f}", help=meaning, border=True)
+        column.metric(label, "undefined" if value is None else f"{value:.3f}", help=meaning)
     asked = circuit.get("askedKernels", 0) / max(1, circuit.get("upstreamKernels", 1))
     st.html(
         figures.facts(
@@ -71,7 +71,7 @@ def kernel_table(drawing: Drawing) -> None:
         hide_index=True,
         on_select=take,
         selection_mode="single-row",
-        height=420,
+        height=440,
         column_config={
             "source": "Source",
             "target": "Target",

@@ -12,11 +12,22 @@ from viscnn.ui.data import Drawing
 from viscnn.ui.panels.errors import shown_errors
 from viscnn.ui.panels.kernel import kernel_panel, kernel_weights
 
-__all__ = ["activation_panel", "filter_panel", "selection_panel", "top_filters"]
+__all__ = ["activation_panel", "filter_panel", "panel_switch", "selection_panel", "top_filters"]
 
 KERNELS_SHOWN = (4, 8, 12, 24, 48)
 COLUMNS = 4
 TOP_PER_LAYER = 5
+
+
+def panel_switch(other: str) -> bool:
+    """A switch between the selection and a table called `other`; whether the selection is to be shown."""
+    choices = [state.SELECTED, other]
+    if st.session_state.get(state.PANEL) not in choices:
+        st.session_state[state.PANEL] = state.SELECTED if state.current().selected else other
+    st.segmented_control(
+        "Panel", choices, key=state.PANEL, required=True, label_visibility="collapsed", width="stretch"
+    )
+    return bool(st.session_state[state.PANEL] == state.SELECTED)
 
 
 def selection_panel(stamp: str, model: str, drawing: Drawing) -> None:
@@ -65,10 +76,12 @@ def _incoming(stamp: str, model: str, drawing: Drawing, uid: str) -> None:
     limit = figures.largest(weights)
     for start in range(0, len(top), COLUMNS):
         for column, at in zip(st.columns(COLUMNS), range(start, min(start + COLUMNS, len(top))), strict=False):
-            with column:
+            with column, st.container(gap=None):
                 _kernel(top.iloc[at], weights[at], limit, uid)
     if len(top):
-        st.html(figures.colour_bar(limit, label="kernel weight, one scale for all of them"))
+        st.html(
+            figures.colour_bar(limit, label="kernel weight, one scale for all; the strip below a kernel is its sign")
+        )
 
 
 def _count() -> int:
@@ -86,7 +99,14 @@ def _count() -> int:
 
 def _kernel(kernel: "pd.Series[Any]", weights: NDArray[np.float64], limit: float, uid: str) -> None:
     source = str(kernel["source"])
-    st.image(figures.heat_map(weights, limit, size=72), output_format="PNG", alt=f"kernel {source} to {uid}")
+    st.html(
+        figures.figure(
+            figures.diverging(weights, limit),
+            alt=f"kernel {source} to {uid}",
+            caption=figures.number(kernel["score"]),
+            colour=figures.SIGNS[kernel["sign"]],
+        )
+    )
     st.button(
         source.split("/", 1)[1],
         key=f"kernel_{kernel['input']}",
@@ -94,7 +114,6 @@ def _kernel(kernel: "pd.Series[Any]", weights: NDArray[np.float64], limit: float
         help=f"{kernel['sign']}; open this kernel",
         on_click=lambda: state.select(uid, source),
     )
-    st.caption(figures.number(kernel["score"]))
 
 
 def activation_panel(stamp: str, model: str, uid: str) -> None:
@@ -108,12 +127,13 @@ def activation_panel(stamp: str, model: str, uid: str) -> None:
         activation = data.activation(stamp, uid, path)
         limit = figures.largest([activation])
         left, right = st.columns(2)
-        left.image(figures.picture(shown, size=196), output_format="PNG", caption="input", alt=f"image {path}")
-        right.image(
-            figures.heat_map(activation, limit, size=196),
-            output_format="PNG",
-            caption="Z",
-            alt=f"activation map of {uid}",
+        left.html(figures.figure(shown, alt=f"image {path}", caption="input image"))
+        right.html(
+            figures.figure(
+                figures.diverging(activation, limit),
+                alt=f"activation map of {uid}",
+                caption=f"map of {activation.shape[0]} x {activation.shape[1]}",
+            )
         )
         st.html(figures.colour_bar(limit, label="pre-activation Z, centred at zero"))
 
@@ -163,7 +183,7 @@ def top_filters(drawing: Drawing) -> None:
         hide_index=True,
         on_select=take,
         selection_mode="single-row",
-        height=min(36 * (len(table) + 1), 400),
+        height=36 * (len(table) + 1),
         column_config={
             "layer": "Layer",
             "uid": "Filter",

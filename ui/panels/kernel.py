@@ -30,7 +30,7 @@ def kernel_panel(stamp: str, model: str, drawing: Drawing, source: str, target: 
     limit = figures.largest([weights])
     left, right = st.columns(2)
     with left:
-        st.image(figures.heat_map(weights, limit, size=200), output_format="PNG", alt=f"kernel {source} to {target}")
+        st.html(figures.figure(figures.diverging(weights, limit), alt=f"kernel {source} to {target}"))
         st.html(figures.colour_bar(limit, label="weight"))
     right.html(
         figures.facts(

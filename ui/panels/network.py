@@ -9,8 +9,7 @@ from viscnn.ui.network3d import clicked, network3d
 
 __all__ = ["HEIGHT", "draw", "find_filter", "kept_fraction"]
 
-HEIGHT = 560
-SIGNS = {"excitatory": figures.RED, "inhibitory": figures.BLUE, "mixed": figures.GREY}
+HEIGHT = 480
 
 
 def kept_fraction() -> float:
@@ -48,10 +47,9 @@ def draw(drawing: Drawing, layers: pd.DataFrame, *, revision: str, legend: str, 
         key=key,
         height=HEIGHT,
         layers=[str(name) for name in layers.sort_values("index")["name"]],
-        legend=legend,
         on_select=lambda: _take(key),
     )
-    st.html(figures.chips(SIGNS))
+    st.caption(legend)
 
 
 def _take(key: str) -> None:

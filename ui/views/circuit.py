@@ -7,10 +7,10 @@ import streamlit as st
 from viscnn.errors import NotInGraph
 from viscnn.ui import data, state
 from viscnn.ui.panels import network
-from viscnn.ui.panels.circuit_bar import circuit_form, stored_circuits
+from viscnn.ui.panels.circuit_bar import circuit_form, compare_circuits, stored_circuits
 from viscnn.ui.panels.errors import shown_errors
 from viscnn.ui.panels.evidence import evidence, kernel_table
-from viscnn.ui.panels.filter import selection_panel
+from viscnn.ui.panels.filter import panel_switch, selection_panel
 from viscnn.ui.panels.models import choose_model
 
 __all__ = ["page"]
@@ -33,6 +33,7 @@ def page() -> None:
                 raise NotInGraph(f"circuit {uid!r} is not stored any more; extract it again")
             evidence(found)
             _explorer(model, stamp, found)
+            compare_circuits(model)
 
 
 @st.fragment
@@ -51,8 +52,9 @@ def _explorer(model: str, stamp: str, circuit: dict[str, Any]) -> None:
             )
         with panel:
             network.find_filter(drawing)
-            kernels, selected = st.tabs(["Kernels", "Selected"])
-            with kernels:
-                kernel_table(drawing)
-            with selected, st.container(height=network.HEIGHT, border=False):
-                selection_panel(stamp, model, drawing)
+            selected = panel_switch("Kernels")
+            with st.container(key="panel_box"):
+                if selected:
+                    selection_panel(stamp, model, drawing)
+                else:
+                    kernel_table(drawing)

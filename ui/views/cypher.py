@@ -23,6 +23,7 @@ WHERE k.score > 0
 RETURN path
 ORDER BY k.score DESC
 LIMIT 25"""
+FIRST = "read/top_kernels"
 _RESULT = "viscnn_result"
 _ROW_LIMITS = (100, 1000, 10_000)
 
@@ -31,7 +32,7 @@ def page() -> None:
     """The page."""
     state.restore()
     with shown_errors("cypher"):
-        data.session()
+        _choose_model()
         named, free = st.tabs(["Catalogue", "Free text"])
         with named:
             _catalogue()
@@ -39,10 +40,19 @@ def page() -> None:
             _free_text()
 
 
+def _choose_model() -> None:
+    """Without a model in the view, parameters speak of the first complete one."""
+    names = [str(each["name"]) for each in data.models() if each["status"] == "complete"]
+    if state.current().model not in names and names:
+        state.open_model(names[0])
+
+
 def _catalogue() -> None:
     reads = {query.name: query for query in catalogue().values() if query.mode == "read"}
     left, right = st.columns([3, 1])
-    name = left.selectbox("Query", list(reads), key="named_query", format_func=lambda each: reads[each].title)
+    name = left.selectbox(
+        "Query", list(reads), list(reads).index(FIRST), key="named_query", format_func=lambda each: reads[each].title
+    )
     query = reads[name]
     st.markdown(query.description)
     with st.form(f"named_{name}"):
@@ -71,13 +81,15 @@ def _parameter(parameter: Parameter, query: str) -> Any:
 
 
 def _default(parameter: Parameter) -> Any:
-    """The header's default; where it speaks of the toy graph of the tests, what the page shows now."""
+    """The header's default, which speaks of the toy graph of the tests, turned to what the page shows now."""
+    if not isinstance(parameter.default, str):
+        return parameter.default
     view = state.current()
-    known = {"model": view.model, "query": view.query, "first": view.query}
-    if parameter.name == "uid":
-        uids = {"query": view.query, "circuit": view.circuit, "filter": view.selected}
-        return uids[next((kind for kind in uids if kind in parameter.description), "filter")] or parameter.default
-    return known.get(parameter.name) or parameter.default
+    shown = {"query": view.query, "circuit": view.circuit, "filter": view.selected}
+    of = next((kind for kind in shown if parameter.default.startswith(f"toy/{kind}/")), None)
+    if of is None and "uid of the filter" in parameter.description:
+        of = "filter"
+    return (shown[of] if of else None) or parameter.default.replace("toy", view.model or "toy", 1)
 
 
 def _arguments(query: Query, given: dict[str, Any]) -> dict[str, Any]:

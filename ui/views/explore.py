@@ -5,7 +5,7 @@ import streamlit as st
 from viscnn.ui import data, figures, state
 from viscnn.ui.panels import network
 from viscnn.ui.panels.errors import shown_errors
-from viscnn.ui.panels.filter import selection_panel, top_filters
+from viscnn.ui.panels.filter import panel_switch, selection_panel, top_filters
 from viscnn.ui.panels.models import choose_model
 from viscnn.ui.panels.query_bar import query_form, saved_queries
 
@@ -47,8 +47,9 @@ def _explorer(model: str, stamp: str, query: str) -> None:
             )
         with panel:
             network.find_filter(drawing)
-            selected, top = st.tabs(["Selected", "Top filters"])
-            with selected, st.container(height=network.HEIGHT, border=False):
-                selection_panel(stamp, model, drawing)
-            with top:
-                top_filters(drawing)
+            selected = panel_switch("Top filters")
+            with st.container(key="panel_box"):
+                if selected:
+                    selection_panel(stamp, model, drawing)
+                else:
+                    top_filters(drawing)

@@ -59,7 +59,7 @@ def _table(stored: list[dict[str, object]]) -> None:
             "createdAt": "Ingested",
         },
     )
-    st.caption(f"{len(stored)} models in {data.session().address}")
+    st.caption(f"{len(stored)} model{'s' if len(stored) > 1 else ''} in {data.session().address}")
 
 
 def _ingest() -> None:

@@ -39,8 +39,8 @@ function widestKernel(count) {
 return Math.min(4.2, Math.max(1.6, 15.1 * Math.max(1, count) ** -0.2));
 }
 function nextDetail(detail, frameMilliseconds, total) {
-if (frameMilliseconds > 50) return Math.max(FEWEST_WHILE_TURNING, Math.floor(Math.min(detail, total) * 0.6));
-if (frameMilliseconds < 25) return Math.min(total, Math.ceil(detail * 1.15));
+if (frameMilliseconds > 32) return Math.max(FEWEST_WHILE_TURNING, Math.floor(Math.min(detail, total) * 0.6));
+if (frameMilliseconds < 16) return Math.min(total, Math.ceil(detail * 1.15));
 return detail;
 }
 const FIELD_OF_VIEW = 0.32;
@@ -524,6 +524,7 @@ this.hideTip();
 setTexts(layers, legend, { css }) {
 this.captions.replaceChildren();
 this.labels = layers.map((text) => element('div', 'caption', this.captions, text));
+this.halfWidths = this.labels.map((label) => label.offsetWidth / 2 + 3);
 this.text.textContent = legend;
 this.key.replaceChildren();
 for (const [name, colour] of [...Object.entries(css)].reverse()) {
@@ -543,8 +544,7 @@ const shown = new Set();
 for (const { layer, x, y } of places) {
 const label = this.labels[layer];
 if (!label || x < 0 || x > width) continue;
-label.hidden = false;
-const half = label.offsetWidth / 2 + 3;
+const half = this.halfWidths[layer];
 const at = Math.min(Math.max(x, half), width - half);
 const free = ([left, right, top]) => at + half < left || at - half > right || Math.abs(top - y) > 15;
 const line = taken.findIndex((_, row) => taken.flat().every(([l, r, t]) => free([l, r, t - 15 * row])));
@@ -640,7 +640,7 @@ vec4 at = atEnd ? b : a;
 vec2 along = normalize((b.xy / b.w - a.xy / a.w) * resolution + vec2(1e-6, 0.0));
 float strength = float(kernel.w) / 255.0;
 float closeness = clamp(eyeDistance / at.w, 0.6, 1.7);
-float chosen = kernel.z == 3u ? 1.6 : 1.0;
+float chosen = kernel.z == 3u ? 1.15 : 1.0;
 halfWidth = 0.5 * pixelRatio * chosen * closeness * mix(0.8, widest, pow(strength, 1.4));
 side = across * (halfWidth + 0.75);
 at.xy += vec2(-along.y, along.x) * side * 2.0 / resolution * at.w;
@@ -837,6 +837,10 @@ gl.bindVertexArray(filters.array);
 gl.enable(gl.DEPTH_TEST);
 gl.clear(gl.DEPTH_BUFFER_BIT);
 gl.drawArrays(gl.POINTS, 0, filters.count);
+}
+finish() {
+const { gl } = this;
+gl.readPixels(0, 0, 1, 1, gl.RGBA, gl.UNSIGNED_BYTE, new Uint8Array(4));
 }
 bindTextures(kernels) {
 const { gl } = this;
@@ -1044,7 +1048,6 @@ return this.overlay.showTip(filters.uid[under.index], text, at.x + at.radius, at
 draw({ moving = false } = {}) {
 this.moving = moving;
 if (this.asked) return;
-this.askedAt = performance.now();
 this.asked = requestAnimationFrame(() => {
 this.asked = 0;
 this.paint();
@@ -1053,11 +1056,10 @@ this.paint();
 paint() {
 if (!this.width || !this.network || !this.palette) return;
 const { moving } = this;
-this.measure(moving);
 const total = this.network.kernels.count;
 const limit = moving ? Math.min(this.detail, total) : total;
 this.projected = null;
-this.drawn = this.renderer.draw(this.viewpoint(), limit);
+this.drawn = moving ? this.paintMoving(limit) : this.renderer.draw(this.viewpoint(), limit);
 this.frames += 1;
 this.overlay.setDetail(limit < total ? `while turning: the ${count(limit)} most important` : '');
 this.overlay.placeCaptions(this.captionPlaces(), this.width);
@@ -1065,10 +1067,12 @@ this.canvas.classList.toggle('turning', moving);
 clearTimeout(this.settle);
 if (moving) this.settle = setTimeout(() => this.draw(), SETTLED_AFTER);
 }
-measure(moving) {
-const waited = performance.now() - this.askedAt;
-if (moving && this.wasMoving) this.detail = nextDetail(this.detail, waited, this.network.kernels.count);
-this.wasMoving = moving;
+paintMoving(limit) {
+const start = performance.now();
+const drawn = this.renderer.draw(this.viewpoint(), limit);
+this.renderer.finish();
+this.detail = nextDetail(this.detail, performance.now() - start, this.network.kernels.count);
+return drawn;
 }
 viewpoint() {
 return {
