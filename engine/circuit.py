@@ -18,16 +18,28 @@ from numpy.typing import NDArray
 from viscnn.engine.bundle import Bundle
 from viscnn.engine.connectivity import LayerScores, Mask, Network
 from viscnn.engine.criteria import criterion_called
-from viscnn.engine.run import QueryReport, read_scores
+from viscnn.engine.output import parse_output
+from viscnn.engine.run import QueryReport, QuerySpec, read_scores, run_query
+from viscnn.engine.scoring import Progress
 from viscnn.engine.selection import SCALES, Selection, select
-from viscnn.engine.target import Target
+from viscnn.engine.target import Target, resolve
 from viscnn.engine.verify import ABLATIONS, Evidence, VerifySpec, verify
 from viscnn.errors import ExpressionError, NotInGraph, StoredDataError, nearest
 from viscnn.graph import Graph
 from viscnn.ingest.architecture import Architecture
 from viscnn.ingest.rows import channel_names
 
-__all__ = ["DEFAULT_SCALE", "CircuitReport", "CircuitSpec", "extract", "filter_uids", "layer_network", "store"]
+__all__ = [
+    "DEFAULT_SCALE",
+    "CircuitReport",
+    "CircuitSpec",
+    "extract",
+    "filter_uids",
+    "layer_network",
+    "require_query",
+    "run_circuit",
+    "store",
+]
 
 DEFAULT_SCALE = "sum"
 
@@ -90,6 +102,28 @@ def layer_network(model: str, architecture: Architecture, kernels: list[NDArray[
         )
         sources, start = start, start + layer.filters
     return tuple(network)
+
+
+def run_circuit(
+    graph: Graph,
+    bundle: Bundle,
+    asked: QuerySpec,
+    spec: CircuitSpec,
+    *,
+    progress: Progress = lambda step, done, total: None,
+) -> CircuitReport:
+    """Score `asked` (whose output is the circuit's target) unless it is stored, then extract, verify and store.
+
+    Raises:
+        ExpressionError, ImagesError, NotInGraph: nothing was stored.
+    """
+    spec.check()
+    output = parse_output(asked.output or "loss")
+    target = resolve(output, model=bundle.name, architecture=bundle.architecture, classes=bundle.classes)
+    query = run_query(graph, bundle, asked, activate=False, progress=progress)
+    report = extract(graph, bundle, query, target, spec)
+    store(graph, report)
+    return report
 
 
 def extract(graph: Graph, bundle: Bundle, query: QueryReport, target: Target, spec: CircuitSpec) -> CircuitReport:

@@ -176,10 +176,7 @@ def batches(
             first_flaw = first_flaw or str(error)
             on_skip(collection.items[index].path, str(error))
             continue
-        if tensors and tensor.shape != tensors[0].shape:
-            sizes = [f"{each.shape[1]}x{each.shape[2]}" for each in (tensors[0], tensor)]
-            path = collection.items[index].path
-            raise ImagesError(f"images of unlike sizes ({path} is {sizes[1]}, not {sizes[0]}); give the input size")
+        _check_alike([*tensors[:1], tensor], collection.items[index].path)
         any_read = True
         positions.append(position)
         tensors.append(tensor)
@@ -190,3 +187,9 @@ def batches(
         yield positions, torch.stack(tensors)
     if not any_read:
         raise ImagesError(f"none of the {len(indices)} images can be decoded: {first_flaw}")
+
+
+def _check_alike(tensors: "Sequence[torch.Tensor]", path: str) -> None:
+    sizes = [f"{each.shape[1]}x{each.shape[2]}" for each in tensors]
+    if sizes[0] != sizes[-1]:
+        raise ImagesError(f"images of unlike sizes ({path} is {sizes[-1]}, not {sizes[0]}); give the input size")

@@ -127,17 +127,7 @@ def select(
     if total == 0:
         raise StoredDataError(f"no path leads from the input channels to the targets {[int(x) for x in targets][:5]}")
     asked = max(1, round(keep * total))
-    places, ranked = _places(ranks, candidates)
-
-    def paths(count: int) -> Mask:
-        return effective(network, tuple(place < count for place in places), targets, sources)
-
-    size = bisect_right(range(ranked + 1), asked, lo=min(asked, ranked), key=lambda count: kernel_count(paths(count)))
-    mask = paths(size - 1)
-    collapsed = kernel_count(mask) == 0
-    if collapsed:
-        strengths = tuple(np.where(place < ranked, -place.astype(np.float64), -np.inf) for place in places)
-        mask = strongest_path(network, strengths, targets, sources)
+    mask, collapsed = _best_paths(network, ranks, candidates, asked, targets, sources)
     kernels = kernel_count(mask)
     return Selection(
         mask=mask,
@@ -149,6 +139,28 @@ def select(
         collapsed=collapsed,
         ranks=ranks,
     )
+
+
+def _best_paths(
+    network: Network,
+    ranks: Values,
+    candidates: Mask,
+    asked: int,
+    targets: Collection[int] | NDArray[np.int64],
+    sources: Collection[int] | NDArray[np.int64],
+) -> tuple[Mask, bool]:
+    """The largest set of top-ranked kernels on paths that has at most `asked`; else the strongest path, and True."""
+    places, ranked = _places(ranks, candidates)
+
+    def paths(count: int) -> Mask:
+        return effective(network, tuple(place < count for place in places), targets, sources)
+
+    size = bisect_right(range(ranked + 1), asked, lo=min(asked, ranked), key=lambda count: kernel_count(paths(count)))
+    mask = paths(size - 1)
+    if kernel_count(mask) > 0:
+        return mask, False
+    strengths = tuple(np.where(place < ranked, -place.astype(np.float64), -np.inf) for place in places)
+    return strongest_path(network, strengths, targets, sources), True
 
 
 def _places(ranks: Values, candidates: Mask) -> tuple[tuple[NDArray[np.int64], ...], int]:

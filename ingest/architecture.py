@@ -1,32 +1,28 @@
 """Which maps feed which convolution: a `torch.nn.Module` read as a chain of layers with torch.fx.
 
-1. copy the model (the caller's stays as it is), eval mode, float32, CPU; trace it;
-2. walk the chain of operations from the input; drop what does nothing in eval mode;
-3. fold each BatchNorm into the convolution before it (its output feeds nothing else);
-4. record shapes with one forward pass, and between two convolutions the ordered operations.
+1. trace a copy of the model and clean it (tracing.py);
+2. record shapes with one forward pass;
+3. walk the chain of operations from the input, and note the ordered operations between two convolutions.
 
 The walk ends where maps are flattened: what follows is the head, which only turns maps into logits.
 A model that is not one chain is refused by the name of the first operation that cannot be followed.
 """
 
-import copy
 import itertools
 import re
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from viscnn.errors import ModelError, UnsupportedModel
 from viscnn.ingest.operations import HEAD, Operation, Unknown, read_operation
+from viscnn.ingest.tracing import INPUT, is_convolution, submodule, traced
 
 __all__ = ["Architecture", "Feed", "LayerSpec", "read_architecture"]
 
-INPUT = "input"
 _TORCH = re.compile(r"[/\\\\]torch[/\\\\]")
-M = TypeVar("M", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -88,7 +84,7 @@ class Architecture:
 
     def convolution(self, layer: LayerSpec) -> nn.Conv2d:
         """The (folded) convolution of a layer."""
-        return _submodule(self.module, _node(self.module, layer.node), nn.Conv2d)
+        return submodule(self.module, _node(self.module, layer.node), nn.Conv2d)
 
     def layer(self, name: str) -> LayerSpec:
         """The layer called `name`; raises KeyError."""
@@ -126,105 +122,47 @@ def read_architecture(model: nn.Module, input_shape: tuple[int, int, int]) -> Ar
         ModelError: the model does not accept the input shape.
     """
     try:
-        return _read(_traced(model), input_shape)
+        return _read(traced(model), input_shape)
     except UnsupportedModel:
         # once more with the lines of code for the message: recording them costs seconds, so only when it is needed
-        return _read(_traced(model, lines=True), input_shape)
+        return _read(traced(model, lines=True), input_shape)
 
 
 def _read(module: fx.GraphModule, input_shape: tuple[int, int, int]) -> Architecture:
-    _fold(module)
-    shapes = _run(module, input_shape)
+    _input(module)
+    images = torch.zeros(2, *input_shape)
+    shapes, output = _run(module, images)
     layers, feeds = _walk(module, input_shape, shapes)
     if not layers:
         raise UnsupportedModel("the model has no 2-D convolution on the way from its input")
-    return Architecture(module, input_shape, tuple(layers), tuple(feeds), _logits(module, shapes))
+    logits = _logits(module, shapes)
+    _check_output(module, images, output)
+    return Architecture(module, input_shape, tuple(layers), tuple(feeds), logits)
 
 
-def _traced(model: nn.Module, *, lines: bool = False) -> fx.GraphModule:
-    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
-        if tensor.is_complex():
-            raise UnsupportedModel(f"parameter {name} is complex; only real networks can be written as kernels")
-    own = copy.deepcopy(model).to(device="cpu", dtype=torch.float32).eval()
-    for submodule in own.modules():
-        submodule._forward_hooks.clear()
-        submodule._forward_pre_hooks.clear()
-    tracer = fx.Tracer()
-    tracer.record_stack_traces = lines
-    try:
-        graph = tracer.trace(own)
-    except Exception as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UnsupportedModel(f"{type(model).__name__} cannot be traced by torch.fx: {reason}") from error
-    module = fx.GraphModule(own, graph)
-    module.graph.eliminate_dead_code()
-    _give_each_call_its_own_convolution(module)
-    _never_in_place(module)
-    module.recompile()
-    for parameter in module.parameters():
-        parameter.requires_grad_(False)
-    return module
-
-
-def _give_each_call_its_own_convolution(module: fx.GraphModule) -> None:
-    """A convolution that is called twice becomes two, so that each call is a layer of its own."""
-    calls: dict[str, int] = {}
-    for node in module.graph.nodes:
-        if node.op == "call_module" and isinstance(module.get_submodule(node.target), nn.Conv2d):
-            calls[node.target] = calls.get(node.target, 0) + 1
-            node.meta["layer"] = node.target if node.target != INPUT else f"{INPUT}#1"  # `input` is the image
-            if calls[node.target] > 1:
-                node.meta["layer"] = f"{node.target}#{calls[node.target]}"
-                copied = f"{node.target}_call{calls[node.target]}".replace(".", "_")
-                module.add_submodule(copied, copy.deepcopy(module.get_submodule(node.target)))
-                node.target = copied
-
-
-def _never_in_place(module: fx.GraphModule) -> None:
-    """In-place activations overwrite the maps that scores are computed from; on this copy they need not."""
-    for submodule in module.modules():
-        if getattr(submodule, "inplace", False):
-            submodule.inplace = False  # type: ignore[assignment]
-    for node in module.graph.nodes:
-        if node.kwargs.get("inplace"):
-            node.kwargs = {**node.kwargs, "inplace": False}
-        if node.op == "call_method" and node.target.endswith("_") and not node.target.endswith("__"):
-            node.target = node.target.removesuffix("_")
-        if node.op == "call_function" and node.target in {nn.functional.relu_, torch.relu_}:
-            node.target = torch.relu
-
-
-def _fold(module: fx.GraphModule) -> None:
-    """Fold each BatchNorm into the convolution whose output it alone consumes."""
-    for node in list(module.graph.nodes):
-        if node.op != "call_module" or not isinstance(module.get_submodule(node.target), nn.BatchNorm2d):
-            continue
-        norm = _submodule(module, node, nn.BatchNorm2d)
-        if norm.running_mean is None:
-            raise UnsupportedModel(f"{node.target}: BatchNorm2d without running statistics depends on the batch")
-        before = node.args[0]
-        if not _is_convolution(module, before) or len(before.users) != 1:
-            continue
-        fused = fuse_conv_bn_eval(_submodule(module, before, nn.Conv2d), norm)
-        module.add_submodule(str(before.target), fused)
-        node.replace_all_uses_with(before)
-        module.graph.erase_node(node)
-    module.graph.lint()
-    module.recompile()
-
-
-def _run(module: fx.GraphModule, input_shape: tuple[int, int, int]) -> dict[str, tuple[int, ...]]:
+def _run(module: fx.GraphModule, images: Tensor) -> tuple[dict[str, tuple[int, ...]], Any]:
+    """Shapes by node, and what the model returns."""
     shapes = _Shapes(module)
     try:
         with torch.no_grad():
-            shapes.run(torch.zeros(1, *input_shape))
+            output = shapes.run(images)
     except Exception as error:
-        size = "x".join(str(n) for n in input_shape)
+        size = "x".join(str(n) for n in images.shape[1:])
         reason = " ".join(str(error).split())[:200]
         raise ModelError(
             f"the model does not accept an input of {size} (give another with --input): {reason}"
         ) from error
-    return shapes.shapes
+    return shapes.shapes, output
+
+
+def _check_output(module: fx.GraphModule, images: Tensor, output: Tensor) -> None:
+    """Refuse a model whose output is not one row per image, or is not always the same."""
+    with torch.no_grad():
+        again = module(images)
+    if output.shape[:1] != images.shape[:1]:
+        raise UnsupportedModel(f"the output of a batch of 2 images has shape {tuple(output.shape)}, not one row each")
+    if not torch.allclose(output, again, rtol=0, atol=0, equal_nan=True):
+        raise UnsupportedModel("two runs on the same images differ: the model is random even in eval mode")
 
 
 def _walk(
@@ -233,14 +171,17 @@ def _walk(
     layers: list[LayerSpec] = []
     feeds: list[Feed] = []
     pending: list[Operation] = []
-    previous, in_head = _input(module), False
+    previous = _input(module)
+    head: set[fx.Node] = set()
     for node in list(module.graph.nodes)[1:]:
         if node.op in {"output", "get_attr"} or node.name not in shapes:  # sizes and the like are no maps
             continue
-        convolution = _is_convolution(module, node)
-        if in_head:
+        convolution = is_convolution(module, node)
+        if head:
             if convolution:
                 raise UnsupportedModel(f"{_where(node)} is a convolution after the maps were flattened")
+            _follows(node, previous, shapes, head=head)
+            head.add(node)
             continue
         _follows(node, previous, shapes)
         if convolution:
@@ -251,8 +192,10 @@ def _walk(
             pending = []
         else:
             operation = _operation(module, node)
-            in_head = operation is HEAD
-            pending += [operation] if operation is not None and not in_head else []
+            if operation is HEAD:
+                head.add(node)
+                continue
+            pending += [operation] if operation is not None else []
         previous = node
     return layers, feeds
 
@@ -266,10 +209,13 @@ def _input(module: fx.GraphModule) -> fx.Node:
     return found
 
 
-def _follows(node: fx.Node, previous: fx.Node, shapes: dict[str, tuple[int, ...]]) -> None:
-    """Refuse a node that consumes anything but the map before it."""
+def _follows(
+    node: fx.Node, previous: fx.Node, shapes: dict[str, tuple[int, ...]], *, head: set[fx.Node] | None = None
+) -> None:
+    """Refuse a node that consumes anything but the map before it (in the head: also what the head has computed)."""
     inputs = [each for each in node.all_input_nodes if each.name in shapes]
-    if inputs != [previous]:
+    known = head is not None and all(each == previous or each in head or each.op == "get_attr" for each in inputs)
+    if not known and inputs != [previous]:
         raise UnsupportedModel(
             f"{_where(node)} does not simply follow {previous.name}: "
             "only sequential networks can be ingested (no branches, skips or concatenations)"
@@ -284,10 +230,11 @@ def _operation(module: fx.GraphModule, node: fx.Node) -> Operation | None:
 
 
 def _layer(module: fx.GraphModule, node: fx.Node, index: int, shapes: dict[str, tuple[int, ...]]) -> LayerSpec:
-    convolution = _submodule(module, node, nn.Conv2d)
-    after = next(iter(node.users)) if len(node.users) == 1 else None
+    convolution = submodule(module, node, nn.Conv2d)
+    users = [each for each in node.users if each.op == "output" or each.name in shapes]  # asking for sizes is no use
+    after = users[0] if len(users) == 1 else None
     operation = None
-    if after is not None and after.op != "output" and not _is_convolution(module, after):
+    if after is not None and after.op != "output" and not is_convolution(module, after):
         operation = _operation(module, after)
     pointwise = operation is not None and operation.pointwise
     return LayerSpec(
@@ -316,22 +263,8 @@ def _logits(module: fx.GraphModule, shapes: dict[str, tuple[int, ...]]) -> int |
     return shape[1] if len(shape) == 2 else None
 
 
-def _is_convolution(module: fx.GraphModule, node: Any) -> bool:
-    return (
-        isinstance(node, fx.Node)
-        and node.op == "call_module"
-        and isinstance(module.get_submodule(str(node.target)), nn.Conv2d)
-    )
-
-
 def _node(module: fx.GraphModule, name: str) -> fx.Node:
     found: fx.Node = next(node for node in module.graph.nodes if node.name == name)
-    return found
-
-
-def _submodule(module: fx.GraphModule, node: fx.Node, kind: type[M]) -> M:
-    found = module.get_submodule(str(node.target))
-    assert isinstance(found, kind), f"{node.target} is {type(found).__name__}"
     return found
 
 

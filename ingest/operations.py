@@ -184,8 +184,8 @@ def _lrn(norm: nn.LocalResponseNorm) -> Operation:
 
 def _affine(norm: nn.BatchNorm2d) -> Operation:
     """A BatchNorm that could not be folded, in eval mode: y = scale * x + shift per channel."""
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
+    if norm.running_mean is None or norm.running_var is None:
+        raise Unknown("a BatchNorm2d without running statistics depends on the batch")
     scale = torch.rsqrt(norm.running_var.double() + norm.eps)
     if norm.weight is not None:
         scale = scale * norm.weight.double()

@@ -149,8 +149,8 @@ def test_a_batch_norm_is_folded_exactly(bias: bool, affine: bool) -> None:
     assert steps(architecture) == [[], ["relu"]]
     assert folded.bias is not None
     for o in range(4):
-        scale = 1 / float(norm.running_var[o] + 0.1) ** 0.5 * (float(norm.weight[o]) if affine else 1.0)
-        shift = (float(norm.bias[o]) if affine else 0.0) - float(norm.running_mean[o]) * scale
+        scale = 1 / (norm.running_var[o].item() + 0.1) ** 0.5 * (norm.weight[o].item() if affine else 1.0)
+        shift = (norm.bias[o].item() if affine else 0.0) - norm.running_mean[o].item() * scale
         torch.testing.assert_close(folded.weight[o], own.weight[o].detach() * scale)
         own_bias = own.bias[o].item() if bias else 0.0
         torch.testing.assert_close(folded.bias[o].item(), own_bias * scale + shift, rtol=1e-5, atol=1e-6)

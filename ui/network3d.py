@@ -48,9 +48,9 @@ def network3d(
             `score` in [0, 1]; optionally `target` (bool: ringed) and `colour` ("#rrggbb" for input channels, else "").
         kernels: one kernel a row, the most important first: `source` and `target` (rows of `nodes`), `sign`
             (-1 inhibitory, 0 mixed, 1 excitatory), `width` (0 to 255).
-        revision: names the content of both tables; the browser takes them anew only when it changes.
-        selected: the selection of the page. It is sent only on the first drawing and when `selected_revision`
-            changes, so it is safe to pass back what was clicked.
+        revision: names the content of both tables; the browser takes them anew when it changes.
+        selected: the page's selection; sent on the first drawing and when `selected_revision` changes, so that it is
+            safe to pass back what was clicked.
         selected_revision: count it up when Python, not a click, changes the selection.
         key: Streamlit's key of the component; the camera lives as long as it stays the same.
         height: CSS pixels.
@@ -66,20 +66,11 @@ def network3d(
     """
     node_table, kernel_table = _node_table(nodes), _kernel_table(kernels, len(nodes))
     jump = _jump(key, selected, selected_revision)
+    view = {"height": height, "layers": list(layers), "legend": legend}
+    settings = {"revision": revision, "selected": jump, "selectedRevision": selected_revision, **view}
     result = _component()(
         key=key,
-        data={
-            "nodes": node_table,
-            "kernels": kernel_table,
-            "cfg": {
-                "revision": revision,
-                "selected": jump,
-                "selectedRevision": selected_revision,
-                "height": height,
-                "layers": list(layers),
-                "legend": legend,
-            },
-        },
+        data={"nodes": node_table, "kernels": kernel_table, "cfg": settings},
         default={"selected": None},
         on_selected_change=on_select,
     )

@@ -213,34 +213,14 @@ class VISCNN(Session):
             ablation: what removed kernels read when verifying: `zero`, `mean` or `resample`.
             check_images: at most so many check images; 0 for all.
         """
-        from viscnn.engine import circuit as circuits
-        from viscnn.engine.output import parse_output
-        from viscnn.engine.target import resolve
+        from viscnn.engine.circuit import DEFAULT_SCALE, CircuitSpec, run_circuit
+        from viscnn.engine.run import QuerySpec
         from viscnn.engine.verify import VerifySpec
 
-        bundle = self.bundle(model, images=images)
-        output = parse_output(_as_output(target))
-        resolved = resolve(output, model=model, architecture=bundle.architecture, classes=bundle.classes)
-        spec = circuits.CircuitSpec(
-            keep=keep,
-            scale=scale or circuits.DEFAULT_SCALE,
-            excitatory=excitatory,
-            verify=VerifySpec(ablation=ablation, max_images=check_images),
-        )
-        spec.check()
-        query = self.query(
-            input,
-            model=model,
-            output=resolved.text,
-            criterion=criterion,
-            max_images=max_images,
-            images=images,
-            activate=False,
-            progress=progress,
-        )
-        report = circuits.extract(self._graph, bundle, query, resolved, spec)
-        circuits.store(self._graph, report)
-        return report
+        checking = VerifySpec(ablation=ablation, max_images=check_images)
+        spec = CircuitSpec(keep=keep, scale=scale or DEFAULT_SCALE, excitatory=excitatory, verify=checking)
+        asked = QuerySpec(input=input, output=_as_output(target), criterion=criterion, max_images=max_images)
+        return run_circuit(self._graph, self.bundle(model, images=images), asked, spec, progress=progress)
 
     def circuits(self, model: str) -> list[dict[str, Any]]:
         """The stored circuits of a model with their evidence, newest first."""

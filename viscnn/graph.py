@@ -107,7 +107,9 @@ class Graph:
         self.connection = connection
         self._tracer = tracer
         if connection.uri.partition("://")[0] not in _SCHEMES:
-            raise ConnectionFailed(f"{connection.uri} is not a Bolt address; NEO4J_URI looks like bolt://127.0.0.1:7687")
+            raise ConnectionFailed(
+                f"{connection.uri} is not a Bolt address; NEO4J_URI looks like bolt://127.0.0.1:7687"
+            )
         with _translated(connection.uri):
             self._driver = neo4j.GraphDatabase.driver(
                 connection.uri, auth=(connection.username, connection.password), **_DRIVER_OPTIONS

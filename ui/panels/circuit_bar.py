@@ -35,15 +35,19 @@ def circuit_form(model: str, stamp: str) -> None:
                 "Target",
                 _targets(properties, stamp, model),
                 key="target",
+                persist_state="session",
                 accept_new_options=True,
                 help="A filter's uid, or a class such as `class:three`.",
             ),
-            "input": st.text_input("Input", "overall", key="circuit_input", help=INPUT_HELP + sets),
+            "input": st.text_input(
+                "Input", "overall", key="circuit_input", persist_state="session", help=INPUT_HELP + sets
+            ),
             "keep": st.select_slider(
                 "Kept fraction",
                 FRACTIONS,
                 0.1,
                 key="circuit_keep",
+                persist_state="session",
                 format_func=figures.percent,
                 help="Share of the kernels upstream of the target.",
             ),

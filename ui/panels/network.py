@@ -46,10 +46,18 @@ def draw(drawing: Drawing, layers: pd.DataFrame, *, revision: str, legend: str, 
         selected_revision=state.jumps(),
         key=key,
         height=HEIGHT,
-        layers=[str(name) for name in layers.sort_values("index")["name"]],
+        layers=_captions(layers),
         on_select=lambda: _take(key),
     )
     st.caption(legend)
+
+
+def _captions(layers: pd.DataFrame) -> list[str]:
+    """Name and number of filters of each depth; a branching network has several layers at one."""
+    found: dict[int, list[str]] = {}
+    for row in layers.sort_values("index").itertuples():
+        found.setdefault(int(row.index), []).append(f"{row.name} · {row.filters}")  # type: ignore[call-overload]
+    return [" + ".join(found.get(depth, [])) for depth in range(max(found) + 1)]
 
 
 def _take(key: str) -> None:

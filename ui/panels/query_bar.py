@@ -36,16 +36,21 @@ def query_form(model: str, stamp: str) -> None:
     sets = ", ".join(f"`{name}`" for name in data.image_sets(model)[:40]) or "none"
     options = outputs(properties, state.current().selected)
     with st.form("query", border=False):
-        text = st.text_input("Input", key="input", placeholder="three - overall", help=INPUT_HELP + sets)
+        text = st.text_input(
+            "Input", key="input", persist_state="session", placeholder="three - overall", help=INPUT_HELP + sets
+        )
         output = st.selectbox(
             "Output",
             options,
             key="output",
+            persist_state="session",
             accept_new_options=True,
             help="What is to be explained: the loss, a class's logit, or a filter. "
             "Type `filter:` and a uid, such as `filter:mnist/conv4/7`.",
         )
-        criterion = st.selectbox("Criterion", list(CRITERIA), key="criterion", help=_criteria_help())
+        criterion = st.selectbox(
+            "Criterion", list(CRITERIA), key="criterion", persist_state="session", help=_criteria_help()
+        )
         images = st.number_input(
             "Images per set, at most",
             0,

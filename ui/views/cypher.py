@@ -51,12 +51,17 @@ def _catalogue() -> None:
     reads = {query.name: query for query in catalogue().values() if query.mode == "read"}
     left, right = st.columns([3, 1])
     name = left.selectbox(
-        "Query", list(reads), list(reads).index(FIRST), key="named_query", format_func=lambda each: reads[each].title
+        "Query",
+        list(reads),
+        list(reads).index(FIRST),
+        key="named_query",
+        persist_state="session",
+        format_func=lambda each: reads[each].title,
     )
     query = reads[name]
     st.markdown(query.description)
     with st.form(f"named_{name}"):
-        given = {each.name: _parameter(each, name) for each in query.parameters}
+        given = _parameters(query)
         limit = right.selectbox("Rows, at most", _ROW_LIMITS, index=1, key="named_limit")
         asked = st.form_submit_button("Run", type="primary", icon=":material/play_arrow:")
     with st.expander("Cypher text"):
@@ -64,6 +69,18 @@ def _catalogue() -> None:
     if asked:
         _run("named", name, lambda: data.run_named(name, _arguments(query, given), limit=limit))
     _show("named", name)
+
+
+def _parameters(query: Query) -> dict[str, Any]:
+    """Inputs for all parameters, side by side."""
+    if not query.parameters:
+        return {}
+    columns = st.columns(min(3, len(query.parameters)))
+    given = {}
+    for at, each in enumerate(query.parameters):
+        with columns[at % len(columns)]:
+            given[each.name] = _parameter(each, query.name)
+    return given
 
 
 def _parameter(parameter: Parameter, query: str) -> Any:
@@ -112,7 +129,8 @@ def _free_text() -> None:
             "Cypher",
             EXAMPLE,
             key="free_text",
-            height=170,
+            persist_state="session",
+            height=150,
             help="One plain read: writes, LOAD CSV, SHOW and procedures outside the list are refused. "
             "`score` is the active query's score.",
         )
