@@ -13,9 +13,9 @@ import numpy as np
 
 from viscnn.engine.bundle import Bundle
 from viscnn.engine.circuit import _target_numbers, layer_network
+from viscnn.engine.output import parse_output
 from viscnn.engine.preprocess import Preprocess
 from viscnn.engine.run import QuerySpec, score_query
-from viscnn.engine.output import parse_output
 from viscnn.engine.selection import SCALES, select
 from viscnn.engine.target import resolve
 from viscnn.engine.verify import VerifySpec, verify
@@ -39,7 +39,9 @@ def targets(bundle: Bundle, per_layer: int) -> list[str]:
     ]
 
 
-def measure(bundle: Bundle, uid: str, ablations: tuple[str, ...], results: dict[tuple[object, ...], list[float]]) -> None:
+def measure(
+    bundle: Bundle, uid: str, ablations: tuple[str, ...], results: dict[tuple[object, ...], list[float]]
+) -> None:
     target = resolve(
         parse_output(f"filter:{uid}"), model=bundle.name, architecture=bundle.architecture, classes=bundle.classes
     )

@@ -5,12 +5,11 @@ with `weights_only=True`, which refuses anything but tensors and plain container
 """
 
 import pickle
-import zipfile
+import warnings
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -36,33 +35,39 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 def _safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
-    except SafetensorError as error:
-        raise ModelError(f"{path} is not a safetensors file: {error}") from error
+    except Exception as error:
+        raise ModelError(f"{path} is not a safetensors file: {_line(error)}") from error
 
 
 def _npz(path: Path) -> dict[str, Tensor]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             return {name: torch.from_numpy(np.atleast_1d(archive[name])) for name in archive.files}
-    except (ValueError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise ModelError(f"{path} is not an npz file of plain arrays: {error}") from error
+    except Exception as error:  # zipfile, zlib, struct and numpy each raise their own for a damaged file
+        raise ModelError(f"{path} is not an npz file of plain arrays: {_line(error)}") from error
 
 
 def _pickled(path: Path) -> dict[str, Tensor]:
     try:
-        stored = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about pickle protocols, for files that are then refused
+            stored = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ModelError(
             f"{path} holds more than tensors (it could run code) and was refused; "
             "save the state_dict, best as .safetensors"
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise ModelError(f"{path} is not a torch weights file: {' '.join(str(error).split())[:200]}") from error
+    except Exception as error:
+        raise ModelError(f"{path} is not a torch weights file: {_line(error)}") from error
     if isinstance(stored, dict) and isinstance(stored.get("state_dict"), dict):
         stored = stored["state_dict"]
     if not isinstance(stored, dict) or not all(isinstance(value, Tensor) for value in stored.values()):
         raise ModelError(f"{path} holds no state_dict (names with tensors)")
     return {str(name).removeprefix("module."): value for name, value in stored.items()}
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
 
 
 def load_weights(module: nn.Module, weights: dict[str, Tensor], name: str) -> None:
@@ -78,6 +83,8 @@ def load_weights(module: nn.Module, weights: dict[str, Tensor], name: str) -> No
         scalars = tensor.numel() == wanted[key].numel() == 1
         if tensor.shape != wanted[key].shape and not scalars:
             raise ModelError(f"{name}: {key} has shape {_shape(tensor)}, the model needs {_shape(wanted[key])}")
+        if tensor.is_complex() and not wanted[key].is_complex():
+            raise ModelError(f"{name}: {key} is complex, the model needs real weights")
     fitting = {key: tensor.reshape(wanted[key].shape).to(wanted[key].dtype) for key, tensor in weights.items()}
     module.load_state_dict(fitting, strict=not counters)
 

@@ -12,6 +12,7 @@ Weights are read safely: safetensors, npz without pickles, or `.pt` files that h
 import hashlib
 import importlib.util
 import inspect
+import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -87,7 +88,7 @@ def model_name(source: str) -> str:
 def parse_shape(text: str) -> tuple[int, int, int]:
     """`3x224x224` as (channels, rows, columns); raises ModelError."""
     parts = text.lower().split("x")
-    if len(parts) == 3 and all(part.isdigit() and int(part) > 0 for part in parts):
+    if len(parts) == 3 and all(part.isascii() and part.isdigit() and int(part) > 0 for part in parts):
         channels, rows, columns = (int(part) for part in parts)
         return channels, rows, columns
     raise ModelError(f"--input {text!r} is not CHANNELSxROWSxCOLUMNS, such as 3x224x224")
@@ -153,6 +154,8 @@ def _complete(preprocess: dict[str, Any], channels: int) -> dict[str, Any]:
     for key in ("mean", "std"):
         if len(complete[key]) != channels:
             raise ModelError(f"--{key} needs {channels} numbers, one per input channel, not {len(complete[key])}")
+        if not all(math.isfinite(value) for value in complete[key]):
+            raise ModelError(f"--{key} must be finite, not {complete[key]}")
     if any(value <= 0 for value in complete["std"]):
         raise ModelError(f"--std must be positive, not {complete['std']}")
     return complete
@@ -189,7 +192,7 @@ def _torchvision(name: str, pretrained: bool) -> tuple[nn.Module, str, _Defaults
     }
     try:
         module = get_model(name, weights=weights) if pretrained else _seeded(lambda: get_model(name))
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # no network; a damaged download
         raise ModelError(
             f"the pretrained weights of {name} cannot be downloaded ({error}); "
             "give a file with --weights, or --weights random"
@@ -227,18 +230,26 @@ def _from_file(source: str) -> tuple[nn.Module, str]:
 def _call(function: Callable[[], Any], source: str) -> Any:
     try:
         return _seeded(function)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ModelError(f"{source} failed: {type(error).__name__}: {' '.join(str(error).split())[:200]}") from error
 
 
 @contextmanager
 def _beside(file: Path) -> Iterator[None]:
-    """Let the user's file import its neighbours while it is imported and called."""
+    """Let the user's file import its neighbours while it is imported and called.
+
+    They are forgotten afterwards, so that the next project's `engine.py` is not taken to be this one's.
+    """
+    before = set(sys.modules)
     sys.path.insert(0, str(file.parent))
     try:
         yield
     finally:
         sys.path.remove(str(file.parent))
+        for name in sys.modules.keys() - before:
+            origin = Path(getattr(sys.modules[name], "__file__", None) or "/")
+            if origin.is_relative_to(file.parent) and "site-packages" not in origin.parts:
+                del sys.modules[name]
 
 
 def _import(file: Path) -> ModuleType:
@@ -251,6 +262,7 @@ def _import(file: Path) -> ModuleType:
     try:
         with _beside(file):
             spec.loader.exec_module(loaded)
-    except Exception as error:
-        raise ModelError(f"{file} cannot be imported: {type(error).__name__}: {error}") from error
+    except (Exception, SystemExit) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ModelError(f"{file} cannot be imported: {type(error).__name__}: {reason}") from error
     return loaded

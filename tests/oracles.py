@@ -120,9 +120,7 @@ def paddings(convolution: nn.Conv2d) -> tuple[tuple[int, int], tuple[int, int]]:
     if convolution.padding == "valid":
         return (0, 0), (0, 0)
     if convolution.padding == "same":
-        totals = [
-            step * (size - 1) for size, step in zip(convolution.kernel_size, convolution.dilation, strict=True)
-        ]
+        totals = [step * (size - 1) for size, step in zip(convolution.kernel_size, convolution.dilation, strict=True)]
         (top, left) = (total // 2 for total in totals)
         return (top, totals[0] - top), (left, totals[1] - left)
     rows, columns = convolution.padding
@@ -143,12 +141,12 @@ def source_index(place: int, size: int, mode: str) -> int | None:
     return -place if place < 0 else 2 * (size - 1) - place
 
 
-def _places(size: int, kernel: int, stride: int, dilation: int, pad: tuple[int, int], mode: str) -> list[list[int | None]]:
+def _places(
+    size: int, kernel: int, stride: int, dilation: int, pad: tuple[int, int], mode: str
+) -> list[list[int | None]]:
     """Per output position along one axis, the source of each kernel entry."""
     count = (size + pad[0] + pad[1] - dilation * (kernel - 1) - 1) // stride + 1
-    return [
-        [source_index(p * stride - pad[0] + r * dilation, size, mode) for r in range(kernel)] for p in range(count)
-    ]
+    return [[source_index(p * stride - pad[0] + r * dilation, size, mode) for r in range(kernel)] for p in range(count)]
 
 
 def edge_map(channel: Array, kernel: Array, convolution: nn.Conv2d) -> Array:

@@ -200,9 +200,7 @@ def test_a_shared_convolution_is_a_layer_per_call() -> None:
         return own.act(own.second(own.c(own.act(own.first(own.c(x))))))  # type: ignore[no-any-return]
 
     model = nets.with_statistics(
-        custom(
-            forward, c=conv(2, 2), act=nn.ReLU, first=lambda: nn.BatchNorm2d(2), second=lambda: nn.BatchNorm2d(2)
-        )
+        custom(forward, c=conv(2, 2), act=nn.ReLU, first=lambda: nn.BatchNorm2d(2), second=lambda: nn.BatchNorm2d(2))
     )
     architecture = assert_same_function(model, nets.INPUT)
     assert names(architecture) == ["c", "c#2"]

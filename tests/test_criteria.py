@@ -205,7 +205,9 @@ def test_a_signed_score_is_the_change_that_removing_a_kernel_into_the_target_mak
 def test_layers_beyond_the_target_are_not_scored() -> None:
     architecture = read(nets.make("plain"))
     for criterion in CRITERIA:
-        assert list(measured(architecture, nets.images(2).double(), "filter:net/conv1/0", criterion, LABELS)) == ["conv1"]
+        assert list(measured(architecture, nets.images(2).double(), "filter:net/conv1/0", criterion, LABELS)) == [
+            "conv1"
+        ]
 
 
 def test_a_target_filter_is_scored_on_its_map_before_the_activation() -> None:

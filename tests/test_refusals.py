@@ -47,9 +47,7 @@ def _increased(x: Tensor, y: Tensor) -> Tensor:
 @pytest.mark.parametrize("name", FORWARDS)
 def test_what_is_no_chain_is_refused_by_name(name: str) -> None:
     forward, named = FORWARDS[name]
-    model = custom(
-        forward, a=conv(2, 2, padding=1), b=conv(2, 2, padding=1), c=conv(4, 2), d=conv(1, 2)
-    )
+    model = custom(forward, a=conv(2, 2, padding=1), b=conv(2, 2, padding=1), c=conv(4, 2), d=conv(1, 2))
     with pytest.raises(UnsupportedModel, match=named) as caught:
         read_architecture(model, nets.INPUT)
     assert "\n" not in str(caught.value)

@@ -22,7 +22,7 @@ from typing import Any, Literal, cast
 
 from viscnn.errors import NotInGraph, StoredDataError, nearest
 
-__all__ = ["Parameter", "Query", "catalogue", "load"]
+__all__ = ["Parameter", "Query", "as_markdown", "catalogue", "load"]
 
 Mode = Literal["read", "write", "schema"]
 _HEADER = re.compile(r"//\s*(title|description|mode|parameter|columns):\s*(.*)")
@@ -119,3 +119,19 @@ def load(name: str) -> Query:
             return known[candidate]
     short = [each.partition("/")[2] for each in known if known[each].mode == "read"]
     raise NotInGraph(f"no query is called {name!r}{nearest(name, short)} (list them with: viscnn cypher --list)")
+
+
+def as_markdown() -> str:
+    """The page `docs/queries.md`."""
+    lines = ["# The query catalogue", "", "Made from `cypher/` by `python -m viscnn.queries`; do not edit.", ""]
+    lines += ["Run a read query with `viscnn cypher NAME key=value`, or `VISCNN.cypher(NAME, {...})`.", ""]
+    for query in catalogue().values():
+        lines += [f"## `{query.name}`", "", f"{query.title}. {query.description}", ""]
+        lines += [f"- `{each.name}` = `{json.dumps(each.default)}`: {each.description}" for each in query.parameters]
+        lines += [f"- returns: {', '.join(f'`{column}`' for column in query.columns)}"] if query.columns else []
+        lines.append("")
+    return "\n".join(lines).rstrip() + "\n"
+
+
+if __name__ == "__main__":
+    print(as_markdown(), end="")

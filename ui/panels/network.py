@@ -55,8 +55,8 @@ def draw(drawing: Drawing, layers: pd.DataFrame, *, revision: str, legend: str, 
 def _captions(layers: pd.DataFrame) -> list[str]:
     """Name and number of filters of each depth; a branching network has several layers at one."""
     found: dict[int, list[str]] = {}
-    for row in layers.sort_values("index").itertuples():
-        found.setdefault(int(row.index), []).append(f"{row.name} · {row.filters}")  # type: ignore[call-overload]
+    for row in layers.sort_values("index").to_dict("records"):
+        found.setdefault(int(row["index"]), []).append(f"{row['name']} · {row['filters']}")
     return [" + ".join(found.get(depth, [])) for depth in range(max(found) + 1)]
 
 
