@@ -1,4 +1,4 @@
-"""Which scale makes the best circuits? Held-out Pearson r on the bundled networks, by scale, ablation and kept fraction.
+"""Which scale makes the best circuits? Held-out Pearson r on the bundled networks.
 
     python benchmarks/circuit_scales.py [--filters 6] [--models mnist cifar10]
 
@@ -39,9 +39,10 @@ def targets(bundle: Bundle, per_layer: int) -> list[str]:
     ]
 
 
-def measure(
-    bundle: Bundle, uid: str, ablations: tuple[str, ...], results: dict[tuple[object, ...], list[float]]
-) -> None:
+Results = dict[tuple[object, ...], list[float]]
+
+
+def measure(bundle: Bundle, uid: str, ablations: tuple[str, ...], results: Results) -> None:
     target = resolve(
         parse_output(f"filter:{uid}"), model=bundle.name, architecture=bundle.architecture, classes=bundle.classes
     )
@@ -63,7 +64,7 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=["mnist", "cifar10"])
     parser.add_argument("--ablations", nargs="+", default=["zero", "mean"])
     arguments = parser.parse_args()
-    results: dict[tuple[object, ...], list[float]] = {}
+    results: Results = {}
     for name in arguments.models:
         bundle = bundled(name)
         for uid in targets(bundle, arguments.filters):

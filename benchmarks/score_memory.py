@@ -3,7 +3,8 @@
     python benchmarks/score_memory.py [--model vgg16] [--criterion taylor] [--json]
 
 Both sides build the model with random weights and run one noise image at the model's input size towards the loss;
-the plain side takes gradients of all convolution outputs, as scoring does, and nothing more. Peaks are above what the built model occupies.
+the plain side takes gradients of all convolution outputs, as scoring does, and nothing more. Peaks are above what
+the built model occupies.
 """
 
 import argparse

@@ -4,14 +4,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from viscnn.engine.images import ImageCollection
-from viscnn.engine.sources import open_source
-
 from viscnn.engine.labels import class_indices
 from viscnn.engine.preprocess import Preprocess
+from viscnn.engine.sources import open_source
 from viscnn.errors import ImagesError, NotInGraph
 from viscnn.ingest.architecture import Architecture, read_architecture
 from viscnn.ingest.registry import registered
-from viscnn.ingest.zoo import build
+from viscnn.ingest.zoo import build, class_names
 
 __all__ = ["Bundle", "load_bundle"]
 
@@ -59,10 +58,11 @@ def load_bundle(name: str, weights_hash: str, *, images: str | None = None) -> B
     zoo = build(entry.recipe)
     if zoo.weights_hash != weights_hash:
         raise NotInGraph(f"the weights of model {name!r} have changed since it was ingested; ingest it with --replace")
+    architecture = read_architecture(zoo.module, zoo.input_shape)
     return Bundle(
         name=name,
-        architecture=read_architecture(zoo.module, zoo.input_shape),
-        classes=zoo.classes,
+        architecture=architecture,
+        classes=class_names(zoo.classes, architecture.logits),
         preprocess=Preprocess.from_json(zoo.preprocess),
         weights_hash=weights_hash,
         images=images or entry.images,

@@ -4,12 +4,15 @@
 2. record one forward pass, and one `torch.autograd.grad` of the summed target for all layers at once;
 3. add each layer's kernel and filter scores in float64; keep one total per image.
 
-The cache key is made of everything that a score depends on: the weights, the preprocessing, the images, their
+The cache key is made of everything that a score depends on: the network, the preprocessing, the images, their
 labels (for the loss), the output and the criterion. So an edited folder or another checkpoint is never confused.
 """
 
 import hashlib
 import json
+import uuid
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,10 +29,11 @@ from viscnn.engine.capture import record
 from viscnn.engine.criteria import Criterion, LayerMaps
 from viscnn.engine.preprocess import batches
 from viscnn.engine.target import Target
+from viscnn.errors import StoredDataError
 
-__all__ = ["SetScores", "image_batches", "score_images"]
+__all__ = ["SetScores", "image_batches", "score_images", "score_key"]
 
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 BATCH_FLOATS = 16_000_000
 
 Progress = Callable[[str, int, int], None]
@@ -66,7 +70,10 @@ class _Sums:
         self.guessed = 0
 
     def result(self, skipped: list[str]) -> SetScores:
+        """Means over the images; raises StoredDataError where one is not finite."""
         images = len(self.totals)
+        if not all(torch.isfinite(each).all() for each in (*self.kernels, *self.filters)):
+            raise StoredDataError("the scores hold NaN or infinity: the gradients overflow; check the weights")
         return SetScores(
             kernels=tuple((each / images).numpy() for each in self.kernels),
             filters=tuple((each / images).numpy() for each in self.filters),
@@ -90,8 +97,8 @@ def score_images(
         ImagesError: none of the images can be decoded.
         StoredDataError: NaN or infinity in a layer's maps.
     """
-    file = _cache_file(bundle, indices, target, criterion)
-    stored = _read_cache(file)
+    file = cache_folder() / "scores" / f"{score_key(bundle, indices, target, criterion)}.npz"
+    stored = _read_cache(file, bundle)
     if stored is not None:
         return stored
     sums = _Sums(bundle)
@@ -165,7 +172,8 @@ def _add(
     sums.totals += totals.tolist()
 
 
-def _cache_file(bundle: Bundle, indices: tuple[int, ...], target: Target, criterion: Criterion) -> Path:
+def score_key(bundle: Bundle, indices: tuple[int, ...], target: Target, criterion: Criterion) -> str:
+    """SHA-256 over everything that the scores of these images depend on."""
     numbers = bundle.class_numbers() if target.needs_labels else []
     images = [
         [bundle.collection.items[index].image_hash, numbers[index] if target.needs_labels else None]
@@ -174,19 +182,18 @@ def _cache_file(bundle: Bundle, indices: tuple[int, ...], target: Target, criter
     key = {
         "version": CACHE_VERSION,
         "weights": bundle.weights_hash,
+        "architecture": bundle.architecture.digest,
         "preprocess": bundle.preprocess.to_json(),
-        "input": bundle.architecture.input_shape,
-        "images": sorted(images, key=lambda pair: str(pair[0])),
+        "images": sorted(images, key=str),
         "output": target.text,
         "criterion": criterion.name,
     }
-    digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()
-    return cache_folder() / "scores" / f"{digest}.npz"
+    return hashlib.sha256(json.dumps(key).encode()).hexdigest()
 
 
 def _write_cache(file: Path, scores: SetScores) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_suffix(".part")
+    partial = file.with_suffix(f".{uuid.uuid4().hex}.part")  # two that score the same write a file each
     arrays: dict[str, Any] = {f"kernels{n}": each for n, each in enumerate(scores.kernels)}
     arrays |= {f"filters{n}": each for n, each in enumerate(scores.filters)}
     with partial.open("wb") as stream:
@@ -200,14 +207,14 @@ def _write_cache(file: Path, scores: SetScores) -> None:
     partial.replace(file)
 
 
-def _read_cache(file: Path) -> SetScores | None:
+def _read_cache(file: Path, bundle: Bundle) -> SetScores | None:
     """Stored scores; None when there are none, or when the file is damaged (it is then made again)."""
+    layers = bundle.architecture.layers
     try:
-        with np.load(file, allow_pickle=False) as stored:
-            count = sum(name.startswith("filters") for name in stored.files)
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
             return SetScores(
-                kernels=tuple(stored[f"kernels{n}"] for n in range(count)),
-                filters=tuple(stored[f"filters{n}"] for n in range(count)),
+                kernels=tuple(_sound(stored[f"kernels{n}"], (x.filters, x.inputs)) for n, x in enumerate(layers)),
+                filters=tuple(_sound(stored[f"filters{n}"], (x.filters,)) for n, x in enumerate(layers)),
                 totals=stored["totals"],
                 guessed_labels=int(stored["guessed"]),
                 skipped=tuple(str(path) for path in stored["skipped"]),
@@ -215,6 +222,13 @@ def _read_cache(file: Path) -> SetScores | None:
             )
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, EOFError):
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
         file.unlink(missing_ok=True)
         return None
+
+
+def _sound(array: NDArray[np.float64], shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """The array itself; raises ValueError when it has another shape, or values that are not finite."""
+    if array.shape != shape or not np.isfinite(array).all():
+        raise ValueError(f"scores of shape {array.shape}, not {shape}, or not finite")
+    return array

@@ -8,9 +8,11 @@ The walk ends where maps are flattened: what follows is the head, which only tur
 A model that is not one chain is refused by the name of the first operation that cannot be followed.
 """
 
+import hashlib
 import itertools
 import re
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -94,6 +96,11 @@ class Architecture:
     def kernels(self) -> int:
         """Number of 2-D kernels of all layers."""
         return sum(layer.filters * layer.inputs for layer in self.layers)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over everything that is computed, but not over the weights."""
+        return hashlib.sha256(f"{self.input_shape} {self.layers} {self.feeds} {self.module}".encode()).hexdigest()
 
 
 class _Shapes(fx.Interpreter):

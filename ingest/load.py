@@ -21,7 +21,7 @@ from viscnn.errors import ModelError, NotInGraph, StoredDataError
 from viscnn.graph import Graph
 from viscnn.ingest import layout, rows
 from viscnn.ingest.architecture import Architecture
-from viscnn.ingest.zoo import ZooModel
+from viscnn.ingest.zoo import ZooModel, class_names
 
 __all__ = ["SCHEMA_VERSION", "LoadReport", "Progress", "apply_schema", "drop_model", "load_model"]
 
@@ -43,6 +43,7 @@ class LoadReport:
     kernels: int
     seconds: float
     already_complete: bool = False
+    notes: tuple[str, ...] = ()
 
 
 def _silent(step: str, done: int, total: int) -> None:
@@ -75,6 +76,7 @@ def load_model(
     """
     if not MODEL_NAME.fullmatch(name):
         raise ModelError(f"model name {name!r} must be of letters, digits and _ . - (choose one with --name)")
+    class_names(zoo.classes, architecture.logits)
     began = time.monotonic()
     home_folder().mkdir(parents=True, exist_ok=True)
     with FileLock(home_folder() / f"ingest-{name}.lock"):
@@ -128,7 +130,7 @@ def _model_properties(zoo: ZooModel, architecture: Architecture) -> dict[str, An
         "weightsHash": zoo.weights_hash,
         "inputShape": list(zoo.input_shape),
         "preprocess": json.dumps(zoo.preprocess),
-        "classes": list(zoo.classes),
+        "classes": list(class_names(zoo.classes, architecture.logits)),
         "logits": architecture.logits or 0,
         "importanceOutput": "loss" if architecture.logits else f"layer:{architecture.layers[-1].name}",
         "mixesChannels": any(("mixesChannels", True) in op.settings for f in architecture.feeds for op in f.operations),

@@ -28,7 +28,7 @@ from viscnn.errors import ModelError, nearest
 from viscnn.ingest.bundled import nets
 from viscnn.ingest.weights import load_weights, read_weights
 
-__all__ = ["BUNDLED", "Recipe", "ZooModel", "build", "model_name", "parse_shape", "weights_hash"]
+__all__ = ["BUNDLED", "Recipe", "ZooModel", "build", "class_names", "model_name", "parse_shape", "weights_hash"]
 
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 
@@ -92,6 +92,19 @@ def parse_shape(text: str) -> tuple[int, int, int]:
         channels, rows, columns = (int(part) for part in parts)
         return channels, rows, columns
     raise ModelError(f"--input {text!r} is not CHANNELSxROWSxCOLUMNS, such as 3x224x224")
+
+
+def class_names(classes: tuple[str, ...], logits: int | None) -> tuple[str, ...]:
+    """Names of a model's logits: those given, or `class 0` and on; none for a model without logits.
+
+    Raises:
+        ModelError: another number of names than of logits.
+    """
+    if logits is None:
+        return ()
+    if classes and len(classes) != logits:
+        raise ModelError(f"{len(classes)} class names are given, but the model has {logits} logits (see --classes)")
+    return classes or tuple(f"class {number}" for number in range(logits))
 
 
 def weights_hash(module: nn.Module) -> str:

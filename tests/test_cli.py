@@ -304,3 +304,16 @@ def test_server_status_names_the_password_file_and_not_the_password(cli: Cli, se
     assert Path(status["passwordFile"]).read_text().strip() == server.password
     assert server.password not in cli.text("server", "status")
     assert cli.json("server", "shell-env")["NEO4J_PASSWORD"] == server.password
+
+
+def test_class_names_must_fit_the_logits(cli: Cli, model_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "classes.txt").write_text("one\ntwo\nthree\n")
+    line = cli.mistake("ingest", f"{model_file}:tiny", "--input", "1x8x8", "--classes", str(tmp_path / "classes.txt"))
+    assert "3 class names" in line
+    assert "2 logits" in line
+
+
+def test_bad_images_store_no_model(cli: Cli, model_file: Path, bad_files: dict[str, str]) -> None:
+    line = cli.mistake("ingest", f"{model_file}:tiny", "--input", "1x8x8", "--images", bad_files["corrupt"])
+    assert bad_files["corrupt"] in line
+    assert "tiny" not in [each["name"] for each in cli.json("models")["models"]]

@@ -1,4 +1,4 @@
-"""Documentation that is made from the code is the code's: query catalogue, commands; and the README's commands exist."""
+"""Pages that are made from the code are up to date, and the commands that the README names exist."""
 
 import re
 
@@ -29,7 +29,7 @@ def test_every_command_and_option_that_the_docs_use_exists() -> None:
     commands |= {f"server {name}": command for name, command in server.commands.items()}
     used = 0
     for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
-        for line in re.findall(r"^(?:    )?viscnn (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE):
+        for line in re.findall(r"(?:^    |`)viscnn ([^`\n]+)", page.read_text(encoding="utf-8"), re.MULTILINE):
             words = line.split()
             name = " ".join(words[:2]) if words[0] == "server" else words[0]
             assert name in commands, f"{page.name}: viscnn {line}"

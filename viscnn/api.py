@@ -10,12 +10,13 @@
 Without a connection it talks to the Neo4j that NEO4J_URI names, else to the managed server (`viscnn server start`).
 """
 
+import dataclasses
 import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from viscnn import adhoc
-from viscnn.errors import InputError, NotInGraph
+from viscnn.errors import ImagesError, InputError, NotInGraph
 from viscnn.graph import Table
 from viscnn.queries import catalogue, load
 from viscnn.session import Session, absolute
@@ -72,30 +73,44 @@ class VISCNN(Session):
             weights: a `.safetensors`, `.npz` or `.pt` file, or `random`.
             images: an image source (a folder, an npz file, `bundled:mnist`); the bundled models have their own.
             replace: store it anew even if it is there, or if the name is taken.
-            importance: with images, compute the cached `importance` (the query `overall`) and the image sets.
+            importance: with images, compute the cached `importance` (the query `overall`).
 
         Raises:
             ModelError, UnsupportedModel, ImagesError: nothing was changed.
         """
+        from viscnn.ingest.architecture import read_architecture
         from viscnn.ingest.load import load_model
         from viscnn.ingest.registry import Entry, register
         from viscnn.ingest.zoo import Recipe, build, model_name
 
-        recipe = Recipe(source=absolute(source), weights=absolute(weights) if weights else None)
-        recipe = Recipe(recipe.source, recipe.weights, input_shape, classes, mean, std)
-        zoo = build(recipe)
+        file = absolute(weights) if weights else None
+        recipe = Recipe(absolute(source), file, input_shape, classes, mean, std)
         name = name or model_name(source)
-        from viscnn.ingest.architecture import read_architecture
-
+        zoo = build(recipe)
         architecture = read_architecture(zoo.module, zoo.input_shape)
-        images = absolute(images) if images else zoo.images
+        named, note = self._image_source(images, zoo.images)
         report = load_model(self._graph, name, zoo, architecture, replace=replace, progress=progress)
-        register(name, Entry(recipe, zoo.weights_hash, images))
-        if images is not None and importance and not report.already_complete:
-            self._save_images(name, progress)
-        return report
+        register(name, Entry(recipe, zoo.weights_hash, named or zoo.images))
+        if named is not None and (images or not self._graph.read("read/image_sets", model=name)):
+            self._save_images(name, importance, progress)
+        return dataclasses.replace(report, notes=note)
 
-    def _save_images(self, name: str, progress: Progress) -> None:
+    def _image_source(self, given: str | None, default: str | None) -> tuple[str | None, tuple[str, ...]]:
+        """The image source to use, opened once before anything is stored; a default that cannot be had is a note."""
+        from viscnn.engine.sources import open_source
+
+        if given:
+            open_source(absolute(given))
+            return absolute(given), ()
+        try:
+            if default:
+                open_source(default)
+        except ImagesError as error:
+            return None, (f"the model is stored without images: {error}",)
+        return default, ()
+
+    def _save_images(self, name: str, importance: bool, progress: Progress) -> None:
+        """Store the image sets, and with `importance` the scores of `overall`."""
         from viscnn.engine.images import images_hash
 
         collection = self.bundle(name).collection
@@ -108,7 +123,8 @@ class VISCNN(Session):
             for each in collection.names()
         ]
         self._graph.write("write/save_image_sets", model=name, rows=rows)
-        self.query("overall", model=name, progress=progress)
+        if importance:
+            self.query("overall", model=name, progress=progress)
 
     def drop(self, name: str) -> None:
         """Remove a model and everything that belongs to it, and forget how it is built."""

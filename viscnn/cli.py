@@ -61,6 +61,7 @@ def ingest(
             importance=importance,
             progress=out.progress,
         )
+        out.notes(report.notes)
         what = "is complete already" if report.already_complete else f"stored in {report.seconds:.1f} s"
         out.result(
             {
@@ -70,6 +71,7 @@ def ingest(
                 "kernels": report.kernels,
                 "seconds": round(report.seconds, 3),
                 "alreadyComplete": report.already_complete,
+                "notes": list(report.notes),
             },
             f"{report.model}: {report.layers} layers, {report.filters:,} filters, {report.kernels:,} kernels, {what}",
         )

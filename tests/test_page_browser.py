@@ -1,0 +1,167 @@
+"""The main path in a real Chromium on a real Neo4j: query, picture, filter, kernels, Cypher, circuit.
+
+Screenshots are kept in tests/screenshots/.
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from tests.browser import PATIENCE_MS, chromium, new_page
+from viscnn.api import VISCNN
+from viscnn.config import Connection
+from viscnn.errors import ConfigError
+from viscnn.ui.launch import launch
+
+SCREENSHOTS = Path(__file__).parent / "screenshots"
+
+
+@pytest.fixture(scope="module")
+def viscnn(server: Connection) -> Iterator[VISCNN]:
+    """The session's server with the bundled model."""
+    with VISCNN(server) as opened:
+        opened.ingest("mnist")
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def address(viscnn: VISCNN, server: Connection) -> Iterator[str]:
+    """The page, started as `viscnn ui` does, with the server named by the environment."""
+    named = {"NEO4J_URI": server.uri, "NEO4J_USERNAME": server.username, "NEO4J_PASSWORD": server.password}
+    with launch(browser=False, environment=os.environ | named) as page:
+        yield page.url
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Chromium for the whole module."""
+    with chromium() as opened:
+        yield opened
+
+
+def shoot(page: Page, name: str) -> None:
+    SCREENSHOTS.mkdir(exist_ok=True)
+    page.wait_for_timeout(700)  # fonts, and the picture's last frame
+    page.screenshot(path=SCREENSHOTS / f"{name}.png")
+
+
+def seen(locator: Locator) -> None:
+    expect(locator).to_be_visible(timeout=PATIENCE_MS)
+
+
+def network(page: Page) -> Locator:
+    """The canvas, once it holds a network."""
+    canvas = page.get_by_test_id("network3d")
+    canvas.wait_for()
+    for _ in range(PATIENCE_MS // 100):
+        if canvas.evaluate("canvas => Boolean(canvas.__network?.network)"):
+            return canvas
+        page.wait_for_timeout(100)
+    raise AssertionError("the network was never drawn")
+
+
+def ask(canvas: Locator, expression: str) -> Any:
+    return canvas.evaluate(f"canvas => {{ const n = canvas.__network; return {expression}; }}")
+
+
+def visit(page: Page, name: str) -> None:
+    page.get_by_role("link", name=name, exact=True).click()
+
+
+def explore(page: Page, address: str) -> None:
+    """Run a query and look at its subgraph."""
+    page.goto(address)
+    network(page)
+    page.get_by_label("Input", exact=True).fill("three - overall")
+    page.get_by_role("button", name="Run query").click()
+    seen(page.get_by_text("decide the result"))
+    seen(page.get_by_text("219 of 2,192 kernels drawn (10 %)"))
+
+
+def test_main_path(browser: Browser, address: str, viscnn: VISCNN) -> None:
+    with new_page(browser, width=1400, height=900) as (page, problems):
+        explore(page, address)
+        query = viscnn.queries("mnist")[0]
+        assert (query["input"], query["active"]) == ("three - overall", True)
+        shoot(page, "explore")
+
+        best = best_filter(viscnn, query["uid"])
+        click_filter(page, best)
+        seen(page.get_by_role("heading", name=best))
+        kernels = page.get_by_alt_text(f"to {best}")
+        expect(kernels).to_have_count(8, timeout=PATIENCE_MS)
+        seen(page.get_by_alt_text(f"activation map of {best}"))
+        assert kernels.first.evaluate("image => image.naturalWidth") == 3
+        shoot(page, "filter")
+
+        source = viscnn.incoming_kernels(best, query=query["uid"], limit=1)[0]["source"]
+        page.get_by_role("button", name=source.removeprefix("mnist/"), exact=True).click()
+        seen(page.get_by_text("Kernel into"))
+        seen(page.get_by_alt_text(f"kernel {source} to {best}"))
+        shoot(page, "kernel")
+
+        cypher(page)
+        circuit(page, best)
+        assert viscnn.circuits("mnist")[0]["target"] == f"filter:{best}"
+        assert problems == []
+
+
+def best_filter(viscnn: VISCNN, query: str) -> str:
+    """The filter of conv3 with the highest score: the picture must show it, and others must not hide it."""
+    filters = viscnn.subgraph(query, keep=0.1).filters
+    layer = filters[filters["layer"] == "conv3"]
+    return str(layer.sort_values("score", ascending=False)["uid"].iloc[0])
+
+
+def click_filter(page: Page, uid: str) -> None:
+    """Click where the 3-D view says that the filter is drawn."""
+    canvas = network(page)
+    at = ask(canvas, f"n.filterPixel(n.network.filters.uid.indexOf('{uid}'))")
+    canvas.click(position={"x": at["x"], "y": at["y"]})
+
+
+def cypher(page: Page) -> None:
+    visit(page, "Cypher")
+    page.get_by_role("button", name="Run", exact=True).click()
+    seen(page.get_by_test_id("stDataFrame").first)
+    page.get_by_role("tab", name="Free text").click()
+    page.get_by_role("button", name="Run", exact=True).click()
+    seen(page.get_by_text("25 relationships"))
+    seen(page.get_by_test_id("stEChartsChart").locator("canvas, svg").first)
+    seen(page.get_by_test_id("stDataFrame").last)
+    shoot(page, "cypher")
+
+
+def circuit(page: Page, target: str) -> None:
+    """The target is the filter selected before; the circuit is extracted and shown with its evidence."""
+    visit(page, "Circuit")
+    seen(page.get_by_text("No circuit is stored yet"))
+    page.get_by_role("button", name="Extract circuit").click()
+    seen(page.get_by_text("Pearson r, circuit"))
+    seen(page.get_by_text("r, random"))
+    seen(page.get_by_text("kernels of the circuit"))
+    assert ask(network(page), "n.network.kernels.count") > 0
+    shoot(page, "circuit")
+
+
+def test_link_dark_theme_and_small_screen(browser: Browser, address: str) -> None:
+    link = f'{address}/?view={{"v":1,"model":"mnist","keep":0.02,"selected":"mnist/conv4/7"}}'
+    with new_page(browser, width=1280, height=720, theme="dark") as (page, problems):
+        page.goto(link)
+        network(page)
+        seen(page.get_by_role("heading", name="mnist/conv4/7"))
+        seen(page.get_by_text("44 of 2,192 kernels drawn (2 %)"))
+        expect(page.get_by_text("44 of 2,192 kernels drawn (2 %)")).to_be_in_viewport()
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+        shoot(page, "dark")
+        assert problems == []
+
+
+def test_a_taken_port_is_refused_and_another_is_found(address: str) -> None:
+    taken = int(address.rpartition(":")[2])
+    with pytest.raises(ConfigError, match=f"{taken}.*--port"):
+        launch(port=taken, browser=False)

@@ -1,0 +1,69 @@
+"""What the page remembers and offers: views in addresses, and choices that fit the engine."""
+
+import pytest
+
+from viscnn.engine.criteria import CRITERIA as ENGINE_CRITERIA
+from viscnn.engine.selection import SCALES as ENGINE_SCALES
+from viscnn.engine.verify import ABLATIONS as ENGINE_ABLATIONS
+from viscnn.errors import ModelError
+from viscnn.ui.panels.circuit_bar import ABLATIONS, SCALES
+from viscnn.ui.panels.query_bar import CRITERIA, class_output, outputs
+from viscnn.ui.state import KEPT_FRACTIONS, View
+from viscnn.ui.views.models import zoo_name
+
+
+def test_view_survives_the_address() -> None:
+    view = View(model="m", query="m/query/1", keep=0.3, selected="m/conv/1", source="m/conv0/2", image="a b", kernels=4)
+    assert View.from_json(view.to_json()) == view
+    assert View().to_json() == '{"v":1}'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "nonsense",
+        "[]",
+        "{}",
+        '{"v":2}',
+        '{"v":1,"keep":0}',
+        '{"v":1,"keep":true}',
+        '{"v":1,"keep":NaN}',
+        '{"v":1,"model":3}',
+        '{"v":1,"image_set":null}',
+        '{"v":1,"kernels":1000000}',
+        '{"v":1,"password":"x"}',
+        "[" * 100_000,
+    ],
+)
+def test_bad_views_are_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"\S"):
+        View.from_json(text)
+
+
+def test_choices_are_those_of_the_engine() -> None:
+    assert list(CRITERIA) == list(ENGINE_CRITERIA)
+    assert tuple(SCALES) == tuple(ENGINE_SCALES)
+    assert tuple(ABLATIONS) == tuple(ENGINE_ABLATIONS)
+
+
+def test_outputs_are_quoted_where_they_must_be() -> None:
+    classes = ["cat", "Border Collie", "crane", "crane", 'a "b"', "#1"]
+    found = [class_output(name, at, classes) for at, name in enumerate(classes)]
+    assert found == ["class:cat", 'class:"Border Collie"', "class:#2", "class:#3", "class:#4", 'class:"#1"']
+    assert outputs({"logits": 2, "classes": ["a"]}, "vgg16-bn/features.3/1") == [
+        "loss",
+        'filter:"vgg16-bn/features.3/1"',
+        "class:a",
+    ]
+    assert outputs({"logits": 0, "classes": []}, "m/input/r") == ["layer:LAST"]
+
+
+@pytest.mark.parametrize("text", ["../evil.py:f", "/tmp/net.py", "file.py:function", "", "Alex Net", "a/b"])
+def test_the_page_ingests_names_only(text: str) -> None:
+    with pytest.raises(ModelError, match="command line"):
+        zoo_name(text)
+
+
+def test_kept_fractions_reach_from_a_thousandth_to_all() -> None:
+    assert (KEPT_FRACTIONS[0], KEPT_FRACTIONS[-1]) == (0.001, 1.0)
+    assert list(KEPT_FRACTIONS) == sorted(KEPT_FRACTIONS)

@@ -1,0 +1,187 @@
+"""A toy model with images: as a bundle that runs, and written whole into Neo4j by the real loader and queries.
+
+The toy graph has the uids that the query files have as defaults: model `toy` with layers conv1 and conv2, queries
+`toy/query/one` and `toy/query/two`, circuit `toy/circuit/one`.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+
+from tests import nets
+from viscnn.engine.bundle import Bundle
+from viscnn.engine.preprocess import Preprocess
+from viscnn.graph import Graph
+from viscnn.ingest.architecture import Architecture, read_architecture
+from viscnn.ingest.load import drop_model, load_model
+from viscnn.ingest.zoo import ZooModel, weights_hash
+
+SHAPE = (1, 8, 8)
+CLASSES = ("bee", "cat", "ant")
+"""Not in the order of the folders, so that a label taken for a position is wrong."""
+
+SOURCE = f"{nets.__file__}:toy"
+
+
+def write_pictures(
+    folder: Path, *, counts: dict[str, int], size: tuple[int, int] = (8, 8), channels: int = 1, seed: int = 0
+) -> Path:
+    """PNG files of random pixels: per key (`score/ant`, `check/bee`, or just `ant`) so many; returns the folder."""
+    generator = np.random.default_rng(seed)
+    for key, count in counts.items():
+        (folder / key).mkdir(parents=True, exist_ok=True)
+        for number in range(count):
+            shape = size if channels == 1 else (*size, channels)
+            Image.fromarray(generator.integers(0, 256, shape, dtype=np.uint8)).save(folder / key / f"{number:03}.png")
+    return folder
+
+
+def split_pictures(folder: Path, *, score: int = 4, check: int = 3, **settings: Any) -> Path:
+    """Pictures of ant, bee and cat with a supplied split."""
+    parts = {"score": score, "check": check}
+    return write_pictures(
+        folder,
+        counts={f"{part}/{name}": count for part, count in parts.items() for name in sorted(CLASSES)},
+        **settings,
+    )
+
+
+def toy_network() -> nn.Sequential:
+    """The toy network with its fixed weights."""
+    network = nets.seeded(nets.toy)
+    assert isinstance(network, nn.Sequential)
+    return network
+
+
+def bundle_of(
+    network: nn.Module,
+    folder: Path | None,
+    *,
+    name: str = "toy",
+    shape: tuple[int, int, int] = SHAPE,
+    classes: tuple[str, ...] = CLASSES,
+) -> Bundle:
+    """A network ready to run on the pictures of a folder."""
+    return Bundle(
+        name=name,
+        architecture=read_architecture(network, shape),
+        classes=classes,
+        preprocess=Preprocess(
+            size=shape[1:], mode="L" if shape[0] == 1 else "RGB", mean=(0.4,) * shape[0], std=(0.3,) * shape[0]
+        ),
+        weights_hash=weights_hash(network),
+        images=None if folder is None else str(folder),
+    )
+
+
+def pixels(path: Path) -> torch.Tensor:
+    """A toy picture as the toy bundle's model sees it, float64 (1, H, W): (pixels / 255 - 0.4) / 0.3."""
+    return torch.from_numpy((np.asarray(Image.open(path), dtype=np.float64)[None] / 255 - 0.4) / 0.3)
+
+
+def zoo_of(network: nn.Module, shape: tuple[int, int, int], *, classes: tuple[str, ...] = CLASSES) -> ZooModel:
+    """A network as the loader takes it."""
+    preprocess = {"size": list(shape[1:]), "resize": None, "mode": "L" if shape[0] == 1 else "RGB", "scale": 1 / 255}
+    preprocess |= {"mean": [0.4] * shape[0], "std": [0.3] * shape[0]}
+    return ZooModel(network, type(network).__name__, shape, classes, preprocess, None, weights_hash(network))
+
+
+@contextmanager
+def stored(
+    graph: Graph, name: str, network: nn.Module, shape: tuple[int, int, int], **settings: Any
+) -> Iterator[Architecture]:
+    """A network in the graph, removed at the end."""
+    architecture = read_architecture(network, shape)
+    load_model(graph, name, zoo_of(network, shape, **settings), architecture)
+    try:
+        yield architecture
+    finally:
+        drop_model(graph, name, missing_ok=True)
+
+
+def score_rows(name: str, architecture: Architecture, *, seed: int) -> list[dict[str, Any]]:
+    """Random scores of all filters and kernels, some of them negative, as rows of `write/save_scores`."""
+    generator = np.random.default_rng(seed)
+    return [
+        {
+            "uid": f"{name}/{layer.name}/{channel}",
+            "score": float(generator.normal(1, 0.7)),
+            "kernelScores": generator.normal(1, 0.7, layer.inputs).tolist(),
+        }
+        for layer in architecture.layers
+        for channel in range(layer.filters)
+    ]
+
+
+def save_query(graph: Graph, name: str, architecture: Architecture, uid: str, *, seed: int) -> list[dict[str, Any]]:
+    """Store a complete query of random scores; returns its rows."""
+    rows = score_rows(name, architecture, seed=seed)
+    properties = {
+        "text": f"{uid} -> loss [taylor]",
+        "input": uid.rpartition("/")[2],
+        "output": "loss",
+        "criterion": "taylor",
+        "parameters": json.dumps({}),
+        "images": 4,
+        "imagesHash": f"hash-{seed}",
+        "effectiveImages": 3.5,
+        "createdAt": f"2026-01-01T00:00:0{seed}.000+00:00",
+        "seconds": 0.5,
+    }
+    graph.write("write/save_query", model=name, uid=uid, properties=properties)
+    assert graph.write("write/save_scores", uid=uid, rows=rows)[0]["written"] == len(rows)
+    return rows
+
+
+@contextmanager
+def toy_graph(graph: Graph) -> Iterator[Architecture]:
+    """The toy graph, removed at the end."""
+    with stored(graph, "toy", toy_network(), SHAPE) as architecture:
+        save_query(graph, "toy", architecture, "toy/query/one", seed=1)
+        save_query(graph, "toy", architecture, "toy/query/two", seed=2)
+        graph.write("write/save_importance", uid="toy/query/two")
+        graph.write("write/activate_query", model="toy", uid="toy/query/one")
+        sets = [{"name": each, "images": 4, "hash": f"hash-{each}"} for each in ("overall", *CLASSES)]
+        graph.write("write/save_image_sets", model="toy", rows=sets)
+        graph.write(
+            "write/save_circuit",
+            uid="toy/circuit/one",
+            properties={
+                "model": "toy",
+                "target": "filter:toy/conv2/0",
+                "targetLayerIndex": 2,
+                "query": "toy/query/one",
+                "keptFraction": 0.5,
+                "kernels": 4,
+                "filters": 3,
+                "pearson": 0.9,
+                "pearsonRandom": 0.3,
+                "pearsonWorst": 0.1,
+                "checkImages": 3,
+                "createdAt": "2026-01-01T00:00:00+00:00",
+            },
+            rows=[
+                {"uid": "toy/conv1/1", "kernelInputs": [0]},
+                {"uid": "toy/conv1/3", "kernelInputs": [0]},
+                {"uid": "toy/conv2/0", "kernelInputs": [1, 3]},
+            ],
+        )
+        yield architecture
+
+
+def with_activation(network: nn.Sequential, activation: nn.Module) -> nn.Sequential:
+    """The same weights with another activation after the first convolution."""
+    return nn.Sequential(*(activation if number == 1 else step for number, step in enumerate(network)))
+
+
+def renamed(bundle: Bundle, **changes: Any) -> Bundle:
+    """A bundle with some attributes replaced (and nothing remembered of its images)."""
+    return replace(bundle, **changes)
