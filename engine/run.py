@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from viscnn.engine.bundle import Bundle
 from viscnn.engine.criteria import criterion_called
 from viscnn.engine.expression import parse
-from viscnn.engine.images import images_hash
+from viscnn.engine.images import OVERALL, images_hash
 from viscnn.engine.output import parse_output
-from viscnn.engine.scoring import Progress, SetScores, score_images
+from viscnn.engine.scoring import Progress, SetScores, score_images, score_key
 from viscnn.engine.target import resolve
+from viscnn.errors import StoredDataError
 from viscnn.graph import Graph
 
 __all__ = ["DEFAULT_OUTPUT", "QueryReport", "QuerySpec", "read_scores", "run_query", "score_query"]
@@ -111,8 +112,11 @@ def score_query(
     available = {index for name in expression.names for index in bundle.collection.select(name, "score")}
     effective = _effective_images(parts)
     digest = images_hash([bundle.collection.items[index] for index in used])
+    skipped = {path for _, scores in parts for path in scores.skipped}
+    guessed = [index for index in used if target.needs_labels and bundle.class_numbers()[index] is None]
+    keys = [[weight, score_key(bundle, chosen[name], target, criterion)] for weight, name in expression.terms]
     return QueryReport(
-        uid=_uid(bundle, str(expression), target.text, criterion.name, digest),
+        uid=_uid(bundle, str(expression), target.text, criterion.name, keys),
         model=bundle.name,
         text=f"{expression} -> {target.text} [{criterion.name}]",
         input=str(expression),
@@ -120,11 +124,11 @@ def score_query(
         criterion=criterion.name,
         kernels=_combined([(weight, scores.kernels) for weight, scores in parts]),
         filters=_combined([(weight, scores.filters) for weight, scores in parts]),
-        images=len(used),
+        images=len(used) - len(skipped),
         available_images=len(available),
         effective_images=effective,
         images_hash=digest,
-        warnings=_warnings(parts, effective, len(used), len(available)),
+        warnings=_warnings(effective, len(used), len(available), len(skipped), len(guessed)),
         seconds=phases.seconds,
     )
 
@@ -142,14 +146,14 @@ def _effective_images(parts: list[tuple[float, SetScores]]) -> float:
     return float(shares.sum()) ** 2 / squares if squares > 0 else 0.0
 
 
-def _warnings(parts: list[tuple[float, SetScores]], effective: float, used: int, available: int) -> tuple[str, ...]:
+def _warnings(effective: float, used: int, available: int, skipped: int, guessed: int) -> tuple[str, ...]:
     found = []
     if used < available:
-        found.append(f"{used} of {available} images were used (the same ones each time); --max-images 0 uses all")
-    guessed = sum(scores.guessed_labels for _, scores in parts)
+        found.append(
+            f"{used} of {available} images were used, the same ones each time (a maximum per image set is set)"
+        )
     if guessed:
         found.append(f"{guessed} images have a label that is no class of the model: its own prediction was used")
-    skipped = sum(len(scores.skipped) for _, scores in parts)
     if skipped:
         found.append(f"{skipped} images could not be decoded and were left out")
     if effective < FEW_EFFECTIVE < used:
@@ -157,8 +161,9 @@ def _warnings(parts: list[tuple[float, SetScores]], effective: float, used: int,
     return tuple(found)
 
 
-def _uid(bundle: Bundle, expression: str, output: str, criterion: str, images: str) -> str:
-    key = json.dumps([bundle.weights_hash, expression, output, criterion, images])
+def _uid(bundle: Bundle, expression: str, output: str, criterion: str, keys: list[list[Any]]) -> str:
+    """The same for the same scores: `keys` are the terms' weights and score keys, which cover all they depend on."""
+    key = json.dumps([expression, output, criterion, keys])
     return f"{bundle.name}/query/{hashlib.sha256(key.encode()).hexdigest()[:12]}"
 
 
@@ -178,12 +183,16 @@ def run_query(
     report = score_query(bundle, spec, progress=progress, phases=phases)
     if not _is_stored(graph, report):
         graph.write("write/save_query", model=bundle.name, uid=report.uid, properties=_properties(report, phases))
-        graph.write("write/save_scores", uid=report.uid, rows=_score_rows(bundle, report))
-        if _is_importance(bundle, report):
+        rows = _score_rows(bundle, report)
+        written = graph.write("write/save_scores", uid=report.uid, rows=rows)
+        if not written or written[0]["written"] != len(rows):
+            raise StoredDataError(f"query {report.uid}: {len(rows)} filters' scores were sent, stored: {written}")
+        if _is_importance(graph, bundle, spec, report):
             graph.write("write/save_importance", uid=report.uid)
     phases.end("write")
     if activate:
-        graph.write("write/activate_query", model=bundle.name, uid=report.uid)
+        if not graph.write("write/activate_query", model=bundle.name, uid=report.uid):
+            raise StoredDataError(f"query {report.uid} was removed while it was activated; run it again")
         phases.end("activate")
     return QueryReport(**{**vars(report), "seconds": phases.seconds, "activated": activate})
 
@@ -193,15 +202,22 @@ def _is_stored(graph: Graph, report: QueryReport) -> bool:
     return bool(found) and found[0]["status"] == "complete"
 
 
-def _is_importance(bundle: Bundle, report: QueryReport) -> bool:
-    """Whether this query is the one that `importance` caches: taylor of `overall` towards the loss."""
+def _is_importance(graph: Graph, bundle: Bundle, spec: QuerySpec, report: QueryReport) -> bool:
+    """Whether this query is the one that `importance` caches: taylor of `overall` towards the loss.
+
+    Not where other images than the model's own are meant, or fewer of them than by default.
+    """
+    stored = {row["name"]: row["hash"] for row in graph.read("read/image_sets", model=bundle.name)}
+    own = stored.get(OVERALL, "") in ("", images_hash(bundle.collection.items))
+    if not own or 0 < spec.max_images < QuerySpec.max_images:
+        return False
     default = resolve(
         parse_output("loss" if bundle.architecture.logits else "layer:LAST"),
         model=bundle.name,
         architecture=bundle.architecture,
         classes=bundle.classes,
     )
-    return (report.input, report.criterion, report.output) == ("overall", "taylor", default.text)
+    return (report.input, report.criterion, report.output) == (OVERALL, "taylor", default.text)
 
 
 def _properties(report: QueryReport, phases: Phases) -> dict[str, Any]:

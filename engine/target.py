@@ -95,7 +95,7 @@ def _filter(output: FilterOutput, model: str, architecture: Architecture) -> Tar
     if owner != model:
         raise NotInGraph(f"filter {output.uid!r} is not one of model {model!r}: its uids start with {model}/")
     layer = _layer(name, model, architecture)
-    if not channel.isdigit() or int(channel) >= layer.filters:
+    if channel not in map(str, range(layer.filters)):
         raise NotInGraph(f"there is no filter {output.uid!r}: layer {name} has filters 0 to {layer.filters - 1}")
     if isinstance(output.at, tuple):
         rows, columns = layer.output_size

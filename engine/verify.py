@@ -6,6 +6,7 @@ biases stay. The target's response, signed and before its activation, is correla
 positions with that of the whole network. Beside the circuit stand controls of the same size in every layer.
 """
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -165,13 +166,18 @@ def _run(
     sums: list[PearsonSums | None] = [None] * len(masks)
     whole: list[NDArray[np.float64]] = []
     first: list[NDArray[np.float64]] = []
+    others = _last_inputs(bundle, target, indices) if spec.ablation == "resample" else {}
     for images, numbers in image_batches(bundle, indices, []):
         recording = record(bundle.architecture, images, last=target.layer, gradients=False)
         labels = label_tensor(numbers, recording.output)
         expected = target.response(recording, labels).double().numpy().ravel()
         whole.append(expected)
+        replacements = means
+        if others:  # each image reads the maps of the one before it, over the borders of batches
+            replacements = {name: torch.cat([others[name], x[:-1]]) for name, x in recording.inputs.items()}
+            others = {name: x[-1:] for name, x in recording.inputs.items()}
         for number, mask in enumerate(masks):
-            interventions = _interventions(bundle, mask, recording, means, spec.ablation)
+            interventions = _interventions(bundle, mask, recording, replacements)
             run = record(bundle.architecture, images, last=target.layer, gradients=False, interventions=interventions)
             found = target.response(run, labels).double().numpy().ravel()
             part = PearsonSums.of(expected, found)
@@ -185,17 +191,22 @@ def _run(
 
 
 def _interventions(
-    bundle: Bundle, mask: Mask, recording: Recording, means: Mapping[str, Tensor], ablation: str
+    bundle: Bundle, mask: Mask, recording: Recording, replacements: Mapping[str, Tensor]
 ) -> dict[str, Intervention]:
-    found = {}
-    for layer, kept in zip(bundle.architecture.layers, mask, strict=True):
-        if layer.name not in recording.inputs or kept.all():
-            continue
-        replacement = means.get(layer.name)
-        if ablation == "resample":
-            replacement = recording.inputs[layer.name].roll(1, dims=0)
-        found[layer.name] = masked(kept, replacement)
-    return found
+    return {
+        layer.name: masked(kept, replacements.get(layer.name))
+        for layer, kept in zip(bundle.architecture.layers, mask, strict=True)
+        if layer.name in recording.inputs and not kept.all()
+    }
+
+
+def _last_inputs(bundle: Bundle, target: Target, indices: tuple[int, ...]) -> dict[str, Tensor]:
+    """The input maps (1, C, H, W) of the last image: what the first one reads when images are exchanged."""
+    for index in reversed(indices[1:]):
+        with contextlib.suppress(ImagesError):
+            images, _ = next(image_batches(bundle, (index,), []))
+            return record(bundle.architecture, images, last=target.layer, gradients=False).inputs
+    raise ImagesError("resample ablation exchanges check images and needs two of them; add images, or use zero or mean")
 
 
 def _mean_inputs(bundle: Bundle, target: Target) -> dict[str, Tensor]:

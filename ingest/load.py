@@ -17,13 +17,13 @@ from typing import Any
 from filelock import FileLock
 
 from viscnn.config import home_folder
-from viscnn.errors import ModelError, NotInGraph, StoredDataError
+from viscnn.errors import ConfigError, ModelError, NotInGraph, StoredDataError
 from viscnn.graph import Graph
 from viscnn.ingest import layout, rows
 from viscnn.ingest.architecture import Architecture
 from viscnn.ingest.zoo import ZooModel, class_names
 
-__all__ = ["SCHEMA_VERSION", "LoadReport", "Progress", "apply_schema", "drop_model", "load_model"]
+__all__ = ["SCHEMA_VERSION", "LoadReport", "Progress", "apply_schema", "drop_model", "is_stored", "load_model"]
 
 SCHEMA_VERSION = 1
 MODEL_NAME = re.compile(r"[A-Za-z0-9_.-]+")
@@ -78,35 +78,64 @@ def load_model(
         raise ModelError(f"model name {name!r} must be of letters, digits and _ . - (choose one with --name)")
     class_names(zoo.classes, architecture.logits)
     began = time.monotonic()
-    home_folder().mkdir(parents=True, exist_ok=True)
-    with FileLock(home_folder() / f"ingest-{name}.lock"):
+    with _lock(name):
         apply_schema(graph)
-        if _is_complete(graph, name, zoo, replace):
+        if _is_complete(graph, name, zoo, architecture, replace):
             return _report(graph, name, began, already=True)
-        drop_model(graph, name, missing_ok=True)
+        _drop(graph, name)
         _store(graph, name, zoo, architecture, progress)
         _check(graph, name, architecture)
         graph.write("write/finish_ingest", model=name)
     return _report(graph, name, began, already=False)
 
 
-def _is_complete(graph: Graph, name: str, zoo: ZooModel, replace: bool) -> bool:
+def _lock(name: str) -> FileLock:
+    """Lets one ingest or removal of a model at a time run on this machine; `.keys` is held while keys are given out."""
+    folder = home_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"cannot create {folder}: {error.strerror}; set VISCNN_HOME to a writable folder") from error
+    return FileLock(folder / f"ingest-{name}.lock")
+
+
+def _is_complete(graph: Graph, name: str, zoo: ZooModel, architecture: Architecture, replace: bool) -> bool:
     """Whether the model is there already; raises ModelError when the name is taken by another."""
     found = graph.read("read/model", model=name)
     if not found or found[0]["status"] != "complete" or replace:
         return False
-    if found[0]["weightsHash"] == zoo.weights_hash and found[0]["inputShape"] == list(zoo.input_shape):
-        return True
-    raise ModelError(f"model {name!r} is stored with other weights or another input; --replace it, or choose a --name")
+    if found[0]["weightsHash"] != zoo.weights_hash or found[0]["inputShape"] != list(zoo.input_shape):
+        raise ModelError(
+            f"model {name!r} is stored with other weights or another input; --replace it, or choose a --name"
+        )
+    if not is_stored(graph, name, architecture):
+        raise ModelError(f"model {name!r} is stored with other layers or steps; --replace it, or choose a --name")
+    return True
+
+
+def is_stored(graph: Graph, name: str, architecture: Architecture) -> bool:
+    """Whether the stored layers and feeds of a model are those of `architecture`."""
+    layers = {row["uid"]: row for row in graph.read("read/layers", model=name)}
+    wanted = [
+        {key: value for key, value in row.items() if key not in ("model", "x", "y")}
+        for row in rows.layer_rows(name, architecture, row=0.0)
+    ]
+    feeds = [
+        {"source": f"{name}/{row.pop('source')}", "target": f"{name}/{row.pop('target')}", "properties": row}
+        for row in graph.read("read/feeds", model=name)
+    ]
+    same_layers = len(layers) == len(wanted) and all(
+        row.items() <= layers.get(row["uid"], {}).items() for row in wanted
+    )
+    return same_layers and feeds == _feed_rows(name, architecture)
 
 
 def _store(graph: Graph, name: str, zoo: ZooModel, architecture: Architecture, progress: Progress) -> None:
-    row = float(graph.read("read/lowest_row")[0]["y"] - ROW_HEIGHT)
-    graph.write("write/start_ingest", model=name, properties=_model_properties(zoo, architecture))
-    keys = {
-        each["name"]: each["key"]
-        for each in graph.write("write/load_layers", model=name, rows=rows.layer_rows(name, architecture, row=row))
-    }
+    with _lock(".keys"):
+        row = float(graph.read("read/lowest_row")[0]["y"] - ROW_HEIGHT)
+        graph.write("write/start_ingest", model=name, properties=_model_properties(zoo, architecture))
+        layers = graph.write("write/load_layers", model=name, rows=rows.layer_rows(name, architecture, row=row))
+    keys = {each["name"]: each["key"] for each in layers}
     for uid, filters in rows.filter_rows(name, architecture, row=row):
         graph.write(
             "write/load_filters", layer=uid, labels=["InputChannel"] if uid.endswith("/input") else [], rows=filters
@@ -193,6 +222,11 @@ def drop_model(graph: Graph, name: str, *, missing_ok: bool = False) -> None:
             return
         known = [each["name"] for each in graph.read("read/models")]
         raise NotInGraph(f"no model {name!r} is stored (stored: {', '.join(known) or 'none'})")
+    with _lock(name):
+        _drop(graph, name)
+
+
+def _drop(graph: Graph, name: str) -> None:
     graph.write("write/mark_dropping", model=name)
     graph.stream("write/drop_kernels", model=name)
     graph.stream("write/drop_nodes", model=name)

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from viscnn.ingest.architecture import INPUT, Architecture, LayerSpec
+from viscnn.ingest.architecture import Architecture, LayerSpec
 from viscnn.ingest.layout import Place, input_places, place_layer, unrolled
+from viscnn.ingest.tracing import INPUT
 
 __all__ = ["CHANNEL_NAMES", "SIGN_CUTOFF", "KernelFacts", "filter_rows", "kernel_batches", "kernel_facts", "layer_rows"]
 

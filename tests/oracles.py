@@ -123,6 +123,7 @@ def paddings(convolution: nn.Conv2d) -> tuple[tuple[int, int], tuple[int, int]]:
         totals = [step * (size - 1) for size, step in zip(convolution.kernel_size, convolution.dilation, strict=True)]
         (top, left) = (total // 2 for total in totals)
         return (top, totals[0] - top), (left, totals[1] - left)
+    assert not isinstance(convolution.padding, str)
     rows, columns = convolution.padding
     return (int(rows), int(rows)), (int(columns), int(columns))
 
@@ -256,7 +257,7 @@ def filter_score(criterion: str, layer: Layer, k: int, o: int) -> float:
     """One filter's score for one image."""
     a, a_gradient = layer.a[k, o], layer.a_gradient[k, o]
     inputs = layer.weight.shape[1]
-    values = {
+    values: dict[str, Callable[[], float]] = {
         "taylor": lambda: _size(a, a_gradient),
         "taylor-signed": lambda: _product(a, a_gradient),
         "activation": lambda: sum(float(each) for each in a) / len(a),
@@ -310,7 +311,7 @@ def dissected_scores(network: nn.Sequential, images: Tensor, target: T) -> dict[
         maps = F.pad(x, (left, right, top, bottom), mode=mode)[:, read] if max(top, bottom, left, right) else x[:, read]
         weight = convolution.weight.reshape(outputs * inputs, 1, *convolution.kernel_size)
         every = F.conv2d(maps, weight, None, convolution.stride, 0, convolution.dilation, outputs * inputs)
-        edges[name] = every.unflatten(1, (outputs, inputs))
+        edges[name] = every.view(len(x), outputs, inputs, *every.shape[2:])
         edges[name].retain_grad()
         z = edges[name].sum(dim=2)
         return z if convolution.bias is None else z + convolution.bias.view(1, -1, 1, 1)

@@ -316,7 +316,7 @@ def test_the_callers_model_is_left_as_it_was() -> None:
     calls: list[str] = []
     model.get_submodule("conv1").register_forward_hook(lambda module, x, y: calls.append("after"))
     model.get_submodule("conv1").register_forward_pre_hook(lambda module, x: calls.append("before"))
-    model.get_submodule("conv2").weight.requires_grad_(False)  # type: ignore[operator, union-attr]
+    model.get_parameter("conv2.weight").requires_grad_(False)
     state = copy.deepcopy(model.state_dict())
     text, flags = str(model), [parameter.requires_grad for parameter in model.parameters()]
     random = torch.random.get_rng_state()

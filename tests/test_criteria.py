@@ -138,7 +138,7 @@ def test_signed_scores_are_weight_times_weight_gradient(name: str) -> None:
     plain = copy.deepcopy(network).double()
     for step in plain.modules():
         if hasattr(step, "inplace"):
-            step.inplace = False
+            step.inplace = False  # type: ignore[assignment]
     torch.nn.functional.cross_entropy(plain(images.double()), torch.tensor(LABELS)).backward()  # type: ignore[no-untyped-call]
     for layer, (kernels, _) in ours.items():
         weight = plain.get_submodule(layer).weight

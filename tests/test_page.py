@@ -101,6 +101,16 @@ def test_link_reproduces_the_view(three: str) -> None:
     assert view_of(page) == json.loads(view.to_json())
 
 
+def test_trying_again_finds_the_database_that_is_back(three: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NEO4J_URI", "bolt://127.0.0.1:1")
+    page = opened("explore", View(model="mnist", query=three))
+    assert len(errors(page)) == 1
+    monkeypatch.delenv("NEO4J_URI")
+    press(page, "Try again")
+    assert errors(page) == []
+    assert "219 of 2,192 kernels drawn (10 %)" in texts(page)
+
+
 def test_kept_fraction_redraws_without_computing(viscnn: VISCNN, three: str) -> None:
     page = opened("explore", View(model="mnist", query=three))
     before = len(viscnn.queries("mnist"))
@@ -223,6 +233,7 @@ def test_circuit_page(viscnn: VISCNN, three: str) -> None:
     assert "No circuit is stored yet" in texts(page)
     type_in(page, "target", "mnist/conv3/5")
     page.text_input(key="circuit_input").set_value("three")
+    page.number_input(key="circuit_images").set_value(40)
     page.number_input(key="check_images").set_value(40)
     press(page, "Extract circuit")
     assert errors(page) == []

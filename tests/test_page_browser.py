@@ -29,11 +29,22 @@ def viscnn(server: Connection) -> Iterator[VISCNN]:
 
 
 @pytest.fixture(scope="module")
-def address(viscnn: VISCNN, server: Connection) -> Iterator[str]:
-    """The page, started as `viscnn ui` does, with the server named by the environment."""
+def address(viscnn: VISCNN, server: Connection, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The page, started as `viscnn ui` does, with the server named by the environment.
+
+    It starts in a folder whose files are called like modules that the page uses.
+    """
+    folder = tmp_path_factory.mktemp("elsewhere")
+    for name in ("streamlit", "engine", "ui", "data", "state"):
+        (folder / f"{name}.py").write_text("raise RuntimeError('taken from the current folder')")
     named = {"NEO4J_URI": server.uri, "NEO4J_USERNAME": server.username, "NEO4J_PASSWORD": server.password}
-    with launch(browser=False, environment=os.environ | named) as page:
+    idle = {"OMP_WAIT_POLICY": "PASSIVE"}  # torch's threads leave the cores to the browser while they wait
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        page = launch(browser=False, environment=os.environ | named | idle)
+    with page:
         yield page.url
+    assert not page.running
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +61,8 @@ def shoot(page: Page, name: str) -> None:
 
 
 def seen(locator: Locator) -> None:
-    expect(locator).to_be_visible(timeout=PATIENCE_MS)
+    # queries and circuits are computed meanwhile, on whatever the machine has left
+    expect(locator).to_be_visible(timeout=3 * PATIENCE_MS)
 
 
 def network(page: Page) -> Locator:
@@ -77,6 +89,7 @@ def explore(page: Page, address: str) -> None:
     page.goto(address)
     network(page)
     page.get_by_label("Input", exact=True).fill("three - overall")
+    page.get_by_role("spinbutton", name="Images per set, at most").fill("60")
     page.get_by_role("button", name="Run query").click()
     seen(page.get_by_text("decide the result"))
     seen(page.get_by_text("219 of 2,192 kernels drawn (10 %)"))
@@ -140,6 +153,9 @@ def circuit(page: Page, target: str) -> None:
     """The target is the filter selected before; the circuit is extracted and shown with its evidence."""
     visit(page, "Circuit")
     seen(page.get_by_text("No circuit is stored yet"))
+    page.get_by_text("More", exact=True).click()
+    page.get_by_role("spinbutton", name="Images per set, at most").fill("60")
+    page.get_by_role("spinbutton", name="Check images, at most").fill("60")
     page.get_by_role("button", name="Extract circuit").click()
     seen(page.get_by_text("Pearson r, circuit"))
     seen(page.get_by_text("r, random"))

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -180,8 +181,8 @@ def test_the_second_time_comes_from_the_cache(folder: Path) -> None:
 CHANGES: dict[str, Callable[[Bundle], Bundle]] = {
     "weights": lambda b: toy.bundle_of(_changed_weights(), Path(str(b.images))),
     "activation": lambda b: toy.bundle_of(_other_activation(), Path(str(b.images))),
-    "preprocessing": lambda b: toy.renamed(b, preprocess=toy.renamed(b.preprocess, mean=(0.1,))),
-    "class names": lambda b: toy.renamed(b, classes=("cat", "bee", "ant")),
+    "preprocessing": lambda b: replace(b, preprocess=replace(b.preprocess, mean=(0.1,))),
+    "class names": lambda b: replace(b, classes=("cat", "bee", "ant")),
 }
 
 
@@ -221,7 +222,7 @@ def test_images_outputs_and_criteria_are_part_of_the_key(folder: Path) -> None:
 
 def test_labels_are_part_of_the_key_only_towards_the_loss(folder: Path) -> None:
     bundle = toy.bundle_of(toy.toy_network(), folder)
-    relabelled = toy.renamed(bundle, classes=("bee", "dog", "ant"))
+    relabelled = replace(bundle, classes=("bee", "dog", "ant"))
     scored(bundle, output="class:ant")
     scored(bundle)
     assert scored(relabelled, output="class:ant").cached

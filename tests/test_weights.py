@@ -20,11 +20,13 @@ State = dict[str, Tensor]
 
 
 def _npz(state: State, path: Path) -> None:
-    np.savez(path, **{name: tensor.numpy() for name, tensor in state.items()})
+    arrays: dict[str, Any] = {name: tensor.numpy() for name, tensor in state.items()}
+    np.savez(path, **arrays)
 
 
 def _compressed(state: State, path: Path) -> None:
-    np.savez_compressed(path, **{name: tensor.numpy() for name, tensor in state.items()})
+    arrays: dict[str, Any] = {name: tensor.numpy() for name, tensor in state.items()}
+    np.savez_compressed(path, **arrays)
 
 
 WRITERS: dict[str, tuple[str, Callable[[State, Path], Any]]] = {
@@ -123,7 +125,8 @@ def test_a_malicious_pickle_is_refused_and_never_run(suffix: str, how: str, tmp_
         if how == "pickle":
             pickle.dump(content, stream)
         elif how == "npz":
-            np.savez(stream, **{"conv1.weight": np.array([Malicious(touched)], dtype=object)})
+            arrays: dict[str, Any] = {"conv1.weight": np.array([Malicious(touched)], dtype=object)}
+            np.savez(stream, **arrays)
         else:
             torch.save(content, stream, _use_new_zipfile_serialization=how == "torch")
     with pytest.raises(ModelError) as caught:
@@ -156,7 +159,8 @@ def test_a_torch_file_without_a_state_dict_is_refused(content: object, tmp_path:
     "array", [np.array(["text"]), np.array([1 + 2j]), np.array([b"x"])], ids=["text", "complex", "bytes"]
 )
 def test_arrays_that_are_no_weights_are_refused(array: np.ndarray[Any, Any], tmp_path: Path) -> None:
-    np.savez(tmp_path / "w.npz", **{"conv1.weight": array})
+    arrays: dict[str, Any] = {"conv1.weight": array}
+    np.savez(tmp_path / "w.npz", **arrays)
     network = nn.Sequential()
     network.add_module("conv1", nn.Conv2d(1, 1, 1, bias=False))
     with pytest.raises(ModelError):

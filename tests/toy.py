@@ -7,7 +7,7 @@ The toy graph has the uids that the query files have as defaults: model `toy` wi
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -89,8 +89,8 @@ def pixels(path: Path) -> torch.Tensor:
 
 def zoo_of(network: nn.Module, shape: tuple[int, int, int], *, classes: tuple[str, ...] = CLASSES) -> ZooModel:
     """A network as the loader takes it."""
-    preprocess = {"size": list(shape[1:]), "resize": None, "mode": "L" if shape[0] == 1 else "RGB", "scale": 1 / 255}
-    preprocess |= {"mean": [0.4] * shape[0], "std": [0.3] * shape[0]}
+    preprocess: dict[str, Any] = {"size": list(shape[1:]), "resize": None, "mode": "L" if shape[0] == 1 else "RGB"}
+    preprocess |= {"scale": 1 / 255, "mean": [0.4] * shape[0], "std": [0.3] * shape[0]}
     return ZooModel(network, type(network).__name__, shape, classes, preprocess, None, weights_hash(network))
 
 
@@ -141,12 +141,21 @@ def save_query(graph: Graph, name: str, architecture: Architecture, uid: str, *,
     return rows
 
 
+@dataclass(frozen=True)
+class Toy:
+    """The toy graph: its network, and the rows of its two queries' scores."""
+
+    architecture: Architecture
+    one: list[dict[str, Any]]
+    two: list[dict[str, Any]]
+
+
 @contextmanager
-def toy_graph(graph: Graph) -> Iterator[Architecture]:
+def toy_graph(graph: Graph) -> Iterator[Toy]:
     """The toy graph, removed at the end."""
     with stored(graph, "toy", toy_network(), SHAPE) as architecture:
-        save_query(graph, "toy", architecture, "toy/query/one", seed=1)
-        save_query(graph, "toy", architecture, "toy/query/two", seed=2)
+        one = save_query(graph, "toy", architecture, "toy/query/one", seed=1)
+        two = save_query(graph, "toy", architecture, "toy/query/two", seed=2)
         graph.write("write/save_importance", uid="toy/query/two")
         graph.write("write/activate_query", model="toy", uid="toy/query/one")
         sets = [{"name": each, "images": 4, "hash": f"hash-{each}"} for each in ("overall", *CLASSES)]
@@ -174,14 +183,38 @@ def toy_graph(graph: Graph) -> Iterator[Architecture]:
                 {"uid": "toy/conv2/0", "kernelInputs": [1, 3]},
             ],
         )
-        yield architecture
+        yield Toy(architecture, one, two)
 
 
-def with_activation(network: nn.Sequential, activation: nn.Module) -> nn.Sequential:
-    """The same weights with another activation after the first convolution."""
-    return nn.Sequential(*(activation if number == 1 else step for number, step in enumerate(network)))
+def kernel_scores(rows: list[dict[str, Any]]) -> dict[tuple[str, str, int], float]:
+    """Score by source, target and input, of the toy network's dense chain."""
+    names = {"conv1": ["toy/input/gray"], "conv2": [f"toy/conv1/{i}" for i in range(4)]}
+    return {
+        (names[row["uid"].split("/")[1]][i], row["uid"], i): score
+        for row in rows
+        for i, score in enumerate(row["kernelScores"])
+    }
 
 
-def renamed(bundle: Bundle, **changes: Any) -> Bundle:
-    """A bundle with some attributes replaced (and nothing remembered of its images)."""
-    return replace(bundle, **changes)
+def uids(rows: list[dict[str, Any]]) -> set[tuple[str, ...]]:
+    """The uids along the paths of some rows."""
+    return {tuple(node["properties"]["uid"] for node in row["path"]["nodes"]) for row in rows}
+
+
+def snapshot(graph: Graph) -> tuple[list[str], list[str]]:
+    """Everything that is stored: nodes with labels and properties, relationships with ends and properties."""
+    nodes = graph.fetch("MATCH (n) RETURN labels(n) AS l, properties(n) AS p", {}, limit=10**6, timeout=60)
+    edges = graph.fetch(
+        "MATCH (a)-[r]->(b) RETURN type(r) AS t, properties(r) AS p,"
+        " coalesce(a.uid, a.name) AS a, coalesce(b.uid, b.name) AS b",
+        {},
+        limit=10**6,
+        timeout=60,
+    )
+    return sorted(repr(_ordered(row)) for row in nodes.rows), sorted(repr(_ordered(row)) for row in edges.rows)
+
+
+def _ordered(value: Any) -> Any:
+    if isinstance(value, dict):
+        return [(key, _ordered(each)) for key, each in sorted(value.items())]
+    return [_ordered(each) for each in value] if isinstance(value, list | tuple) else value

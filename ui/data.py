@@ -140,13 +140,6 @@ def incoming(stamp: str, filter_uid: str, query: str) -> pd.DataFrame:
     return pd.DataFrame(session().incoming_kernels(filter_uid, query=query, limit=_EVERYTHING), columns=columns)
 
 
-@st.cache_data(show_spinner=False, max_entries=8)
-def _scores(stamp: str, query: str) -> dict[str, tuple[float, list[float]]]:
-    """Per filter its score and the scores of its incoming kernels under a query."""
-    table = session().cypher("read/query_scores", {"uid": query}, limit=_EVERYTHING)
-    return {uid: (score, kernels) for uid, score, kernels in table.rows}
-
-
 # -- circuits ----------------------------------------------------------------------------------------------------------
 
 
@@ -163,33 +156,10 @@ def circuit_properties(uid: str) -> dict[str, Any] | None:
 
 
 @st.cache_data(show_spinner="Pulling the circuit", max_entries=16)
-def circuit_drawing(stamp: str, model: str, uid: str, query: str) -> Drawing:
-    """A circuit's kernels with the scores of the query that chose them, highest in its layer first."""
-    filters = pd.DataFrame(session().filters(model))
-    scores = _scores(stamp, query)
-    filters["score"] = [scores.get(each, (0.0, []))[0] for each in filters["uid"]]
-    filters["shown"] = _relative(filters["score"], filters["layer"])
-    kernels = pd.DataFrame(session().circuit_kernels(uid))
-    kernels["score"] = [
-        _kernel_score(scores, target, at) for target, at in zip(kernels["target"], kernels["input"], strict=True)
-    ]
-    kernels["shown"] = _relative(kernels["score"], kernels["target"].str.rpartition("/")[0])
-    at = pd.Series(np.arange(len(filters)), index=filters["uid"])
-    for end in ("source", "target"):
-        kernels[end] = kernels[end].map(at).astype(np.int64)
-    kernels["sign"] = kernels["sign"].map({"inhibitory": -1, "mixed": 0, "excitatory": 1}).astype(np.int64)
-    return Drawing(query, filters, kernels.sort_values("shown", ascending=False).reset_index(drop=True))
-
-
-def _kernel_score(scores: Mapping[str, tuple[float, list[float]]], target: str, at: int) -> float:
-    kernels = scores.get(target, (0.0, []))[1]
-    return kernels[at] if at < len(kernels) else 0.0
-
-
-def _relative(scores: "pd.Series[float]", groups: "pd.Series[str]") -> "pd.Series[float]":
-    clipped = scores.astype(float).clip(lower=0.0)
-    most = clipped.groupby(groups).transform("max")
-    return clipped / most.where(most > 0, 1.0)
+def circuit_drawing(stamp: str, uid: str) -> Drawing:
+    """A circuit's kernels with the scores of the query that chose them, highest scaled score first."""
+    found = session().circuit_subgraph(uid)
+    return Drawing(found.query, found.filters, found.kernels)
 
 
 # -- images ------------------------------------------------------------------------------------------------------------

@@ -76,7 +76,8 @@ def command(*, address: str, port: int) -> list[str]:
     app = resources.files("viscnn.ui").joinpath("app.py")
     settings = _SETTINGS | {"server.address": address, "server.port": str(port)}
     flags = [part for name, value in settings.items() for part in (f"--{name}", value)]
-    return [sys.executable, "-m", "streamlit", "run", str(app), *flags]
+    # -P: a file in the current folder that is called like a library is not taken for it
+    return [sys.executable, "-P", "-m", "streamlit", "run", str(app), *flags]
 
 
 def launch(

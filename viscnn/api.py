@@ -83,8 +83,9 @@ class VISCNN(Session):
         from viscnn.ingest.registry import Entry, register
         from viscnn.ingest.zoo import Recipe, build, model_name
 
-        file = absolute(weights) if weights else None
-        recipe = Recipe(absolute(source), file, input_shape, classes, mean, std)
+        file = absolute(weights) if weights and weights != "random" else weights
+        path = absolute(source) if ".py" in source else source  # a zoo name, whatever folder is called like it
+        recipe = Recipe(path, file, input_shape, classes, mean, std)
         name = name or model_name(source)
         zoo = build(recipe)
         architecture = read_architecture(zoo.module, zoo.input_shape)
@@ -242,11 +243,11 @@ class VISCNN(Session):
         """The stored circuits of a model with their evidence, newest first."""
         return self._graph.read("read/circuits", model=self.model(model)["name"])
 
-    def circuit_kernels(self, uid: str) -> list[dict[str, Any]]:
-        """The kernels of a stored circuit."""
-        if not self._graph.read("read/circuit", uid=uid):
-            raise NotInGraph(f"no circuit {uid!r} is stored (list them with: viscnn circuits --model MODEL)")
-        return self._graph.read("read/circuit_kernels", uid=uid)
+    def circuit_subgraph(self, uid: str) -> "Subgraph":
+        """The kernels of a stored circuit with the scores of the query that chose them."""
+        from viscnn.subgraph import of_circuit
+
+        return of_circuit(self._graph, uid)
 
     # -- filters and images ----------------------------------------------------------------------------------------
 

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from viscnn.errors import ExpressionError, NotInGraph
 from viscnn.graph import Graph
 
-__all__ = ["Subgraph", "pull"]
+__all__ = ["Subgraph", "of_circuit", "pull"]
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,26 @@ def pull(graph: Graph, uid: str, *, keep: float, scale: str, limit: int) -> Subg
     return Subgraph(model, uid, filters, kernels, cut.total, cut.kept - len(kernels), cut.share)
 
 
+def of_circuit(graph: Graph, uid: str) -> Subgraph:
+    """The kernels of a stored circuit with the scores of the query that chose them; nothing is left out.
+
+    Raises:
+        NotInGraph: no circuit of that uid.
+    """
+    found = graph.read("read/circuit", uid=uid)
+    if not found:
+        raise NotInGraph(f"no circuit {uid!r} is stored (list them with: viscnn circuits --model MODEL)")
+    circuit = found[0]["circuit"]
+    model, query, scale = circuit["model"], circuit["query"], circuit["scale"]
+    layers = [row for row in graph.read("read/layers", model=model) if row["kind"] == "convolution"]
+    scored = graph.read("read/query_scores", uid=query)
+    filters = _filters(graph, model, scored)
+    kernels = _kernel_frame(graph.read("read/circuit_kernels", uid=uid), filters, _factors(layers, scored, scale))
+    scaled = _scaled(scored, _factors(layers, scored, scale))
+    share = kernels["scaled"].clip(lower=0.0).sum() / max(scaled[scaled > 0].sum(), 1e-300)
+    return Subgraph(model, query, filters, kernels, len(scaled), 0, float(share))
+
+
 @dataclass(frozen=True)
 class _Cut:
     """Where the ranking of all kernels is cut.
@@ -101,10 +122,15 @@ def _layer_uid(filter_uid: str) -> str:
     return filter_uid.rpartition("/")[0]
 
 
-def _threshold(scored: list[dict[str, object]], factors: dict[str, float], keep: float, limit: int) -> _Cut:
-    scaled = np.concatenate(
+def _scaled(scored: list[dict[str, object]], factors: dict[str, float]) -> NDArray[np.float64]:
+    """The scaled scores of all kernels of the model."""
+    return np.concatenate(
         [np.asarray(row["kernelScores"], dtype=np.float64) * factors[_layer_uid(str(row["uid"]))] for row in scored]
     )
+
+
+def _threshold(scored: list[dict[str, object]], factors: dict[str, float], keep: float, limit: int) -> _Cut:
+    scaled = _scaled(scored, factors)
     positive = np.sort(scaled[scaled > 0])[::-1]
     kept = min(len(positive), max(1, round(keep * len(scaled))))
     drawn = min(kept, limit)

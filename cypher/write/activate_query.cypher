@@ -7,9 +7,9 @@
 
 CYPHER 25
 MATCH (m:Model {name: $model})
-SET m.activeQuery = null  // takes the model's lock: a second activation waits here
-WITH m
 MATCH (q:Query {uid: $uid, model: $model, status: 'complete'})
+SET m.activeQuery = null  // takes the model's lock: a second activation waits here
+WITH m, q
 CALL (q) {
   MATCH (q)-[s:SCORED]->(b:Filter)
   WITH b, s, s.kernelScores AS ks

@@ -1,5 +1,5 @@
 // title: Save a query
-// description: Create a query, or start it over; its scores follow.
+// description: Create a query whose scores follow; one that is there already is left as it is.
 // mode: write
 // parameter: model = "toy" -- name of the model
 // parameter: uid = "toy/query/second" -- uid of the query
@@ -9,10 +9,5 @@
 CYPHER 25
 MATCH (m:Model {name: $model})
 MERGE (q:Query {uid: $uid})
-SET q += $properties, q.model = m.name, q.status = 'scoring'
-WITH q
-CALL (q) {
-  MATCH (q)-[s:SCORED]->()
-  DELETE s
-}
+  ON CREATE SET q += $properties, q.model = m.name, q.status = 'scoring'
 RETURN q.uid AS uid

@@ -66,6 +66,11 @@ def _more() -> dict[str, Any]:
         "scale": st.selectbox("Scale", list(SCALES), key="scale", help=_listed(SCALES)),
         "ablation": st.selectbox("Ablation", list(ABLATIONS), key="ablation", help=_listed(ABLATIONS)),
         "excitatory": st.checkbox("Excitatory only", key="excitatory", help="For signed criteria: rank by value."),
+        "max_images": int(
+            st.number_input(
+                "Images per set, at most", 0, 100_000, 500, 100, key="circuit_images", help="For scoring; 0 uses all"
+            )
+        ),
         "check_images": int(st.number_input("Check images, at most", 0, 100_000, 200, 50, key="check_images")),
     }
 

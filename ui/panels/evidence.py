@@ -25,13 +25,12 @@ def evidence(circuit: dict[str, Any]) -> None:
     for column, (key, (label, meaning)) in zip(columns, _R.items(), strict=True):
         value = circuit.get(key)
         column.metric(label, "undefined" if value is None else f"{value:.3f}", help=meaning)
-    asked = circuit.get("askedKernels", 0) / max(1, circuit.get("upstreamKernels", 1))
     st.html(
         figures.facts(
             {
                 "Kernels": f"{circuit['kernels']:,} of {circuit.get('upstreamKernels', 0):,} upstream",
-                "Kept fraction, asked": figures.percent(asked),
-                "effective": figures.percent(circuit["keptFraction"]),
+                "Kept fraction, asked": figures.percent(circuit.get("keep", 0.0)),
+                "Kept fraction, effective": figures.percent(circuit["keptFraction"]),
                 "Filters": f"{circuit['filters']:,}",
                 "Check images": f"{circuit.get('checkImages', 0):,} ({circuit.get('checkSets', '-')})",
                 "NaN correlations": str(circuit.get("nanCount", 0)),
@@ -66,7 +65,7 @@ def kernel_table(drawing: Drawing) -> None:
             state.select(str(table["target"].iloc[rows[0]]), str(table["source"].iloc[rows[0]]))
 
     st.dataframe(
-        table,
+        table.assign(**{end: table[end].str.split("/", n=1).str[1] for end in ("source", "target")}),
         key=key,
         hide_index=True,
         on_select=take,

@@ -169,7 +169,7 @@ def top_filters(drawing: Drawing) -> None:
     table = drawing.filters.loc[~drawing.filters["inputChannel"].astype(bool)]
     table = table.sort_values(["layerIndex", "score"], ascending=[True, False])
     table = table.groupby("layer", sort=False).head(TOP_PER_LAYER)
-    table = table[["layer", "uid", "score", "shown"]].reset_index(drop=True)
+    table = table[["uid", "score", "shown"]].reset_index(drop=True)
     key = f"top_filters_{state.clicks()}"
 
     def take() -> None:
@@ -178,18 +178,17 @@ def top_filters(drawing: Drawing) -> None:
             state.select(str(table["uid"].iloc[rows[0]]))
 
     st.dataframe(
-        table,
+        table.assign(uid=table["uid"].str.split("/", n=1).str[1]),
         key=key,
         hide_index=True,
         on_select=take,
         selection_mode="single-row",
         height=36 * (len(table) + 1),
         column_config={
-            "layer": "Layer",
             "uid": "Filter",
             "score": st.column_config.NumberColumn("Score", format="%.3g"),
             "shown": st.column_config.ProgressColumn(
-                "Relative to the layer's best", format="percent", min_value=0.0, max_value=1.0
+                "Of its layer's best", format="percent", min_value=0.0, max_value=1.0
             ),
         },
     )

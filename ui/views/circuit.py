@@ -39,7 +39,7 @@ def page() -> None:
 @st.fragment
 def _explorer(model: str, stamp: str, circuit: dict[str, Any]) -> None:
     with shown_errors("circuit_explorer"):
-        drawing = data.circuit_drawing(stamp, model, circuit["uid"], circuit["query"])
+        drawing = data.circuit_drawing(stamp, circuit["uid"])
         picture, panel = st.columns([3, 2], gap="medium")
         with picture:
             network.draw(
