@@ -150,7 +150,7 @@ def _warnings(effective: float, used: int, available: int, skipped: int, guessed
     found = []
     if used < available:
         found.append(
-            f"{used} of {available} images were used, the same ones each time (a maximum per image set is set)"
+            f"{used} of {available} images were used (the same ones each time; see the maximum per image set)"
         )
     if guessed:
         found.append(f"{guessed} images have a label that is no class of the model: its own prediction was used")
