@@ -251,7 +251,7 @@ def test_a_plain_read_passes(graph: Graph, text: str, rows: list[list[Any]]) -> 
     ],
 )
 def test_a_read_of_the_graph_passes(graph: Graph, text: str) -> None:
-    adhoc.run(graph, text, {"layers": [1, 2]})
+    assert adhoc.run(graph, text, {"layers": [1, 2]}).columns
 
 
 def test_parameters_are_values_and_never_text(graph: Graph) -> None:
