@@ -14,6 +14,8 @@ from viscnn.ingest.zoo import build, class_names
 
 __all__ = ["Bundle", "load_bundle"]
 
+PICTURE_CHANNELS = (1, 3)
+
 
 @dataclass(frozen=True)
 class Bundle:
@@ -28,7 +30,10 @@ class Bundle:
 
     @cached_property
     def collection(self) -> ImageCollection:
-        """The images of the model; raises ImagesError when none are registered."""
+        """The images of the model; raises ImagesError when none are registered, or it has not 1 or 3 channels."""
+        channels = self.architecture.input_shape[0]
+        if channels not in PICTURE_CHANNELS:
+            raise ImagesError(f"model {self.name!r} has {channels} input channels, and pictures have 1 or 3")
         if self.images is None:
             raise ImagesError(
                 f"model {self.name!r} has no images; give them with --images FOLDER (or when ingesting it)"
@@ -59,11 +64,12 @@ def load_bundle(name: str, weights_hash: str, *, images: str | None = None) -> B
     if zoo.weights_hash != weights_hash:
         raise NotInGraph(f"the weights of model {name!r} have changed since it was ingested; ingest it with --replace")
     architecture = read_architecture(zoo.module, zoo.input_shape)
+    channels = zoo.input_shape[0]
     return Bundle(
         name=name,
         architecture=architecture,
         classes=class_names(zoo.classes, architecture.logits),
-        preprocess=Preprocess.from_json(zoo.preprocess),
+        preprocess=Preprocess.from_json(zoo.preprocess) if channels in PICTURE_CHANNELS else Preprocess(),
         weights_hash=weights_hash,
         images=images or entry.images,
     )

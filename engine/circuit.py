@@ -23,7 +23,7 @@ from viscnn.engine.run import QueryReport, QuerySpec, read_scores, run_query
 from viscnn.engine.scoring import Progress
 from viscnn.engine.selection import SCALES, Selection, select
 from viscnn.engine.target import Target, resolve
-from viscnn.engine.verify import ABLATIONS, Evidence, VerifySpec, verify
+from viscnn.engine.verify import ABLATIONS, Evidence, VerifySpec, check_images, verify
 from viscnn.errors import ExpressionError, NotInGraph, StoredDataError, nearest
 from viscnn.graph import Graph
 from viscnn.ingest.architecture import Architecture
@@ -120,6 +120,7 @@ def run_circuit(
     spec.check()
     output = parse_output(asked.output or "loss")
     target = resolve(output, model=bundle.name, architecture=bundle.architecture, classes=bundle.classes)
+    check_images(bundle, asked.input, spec.verify.max_images)  # before anything is stored
     query = run_query(graph, bundle, asked, activate=False, progress=progress)
     report = extract(graph, bundle, query, target, spec)
     store(graph, report)

@@ -40,7 +40,8 @@ def stored_convolution(graph: Graph, model: str, layer: dict[str, Any]) -> nn.Co
     if not complete or inputs == 0 or rows[0]["weights"][0] is None:
         raise StoredDataError(f"layer {layer['uid']} is not stored with all its kernels and weights")
     padding = layer["padding"]
-    convolution = nn.Conv2d(
+    convolution: nn.Conv2d = torch.nn.utils.skip_init(  # type: ignore[no-untyped-call]
+        nn.Conv2d,
         inputs * layer["groups"],
         layer["filters"],
         tuple(layer["kernelSize"]),

@@ -20,7 +20,7 @@ from viscnn.engine.expression import parse
 from viscnn.engine.images import OVERALL, images_hash
 from viscnn.engine.output import parse_output
 from viscnn.engine.scoring import Progress, SetScores, score_images, score_key
-from viscnn.engine.target import resolve
+from viscnn.engine.target import Target, resolve
 from viscnn.errors import StoredDataError
 from viscnn.graph import Graph
 
@@ -95,8 +95,7 @@ def score_query(
     """
     phases = phases or Phases()
     expression = parse(spec.input).renamed(lambda name: bundle.collection.find(name).name)
-    output = spec.output or (DEFAULT_OUTPUT if bundle.architecture.logits else "layer:LAST")
-    target = resolve(parse_output(output), model=bundle.name, architecture=bundle.architecture, classes=bundle.classes)
+    target = _target(bundle, spec.output)
     criterion = criterion_called(spec.criterion)
     chosen = {
         name: bundle.collection.select(name, "score", spec.max_images or None, required=True)
@@ -133,6 +132,12 @@ def score_query(
     )
 
 
+def _target(bundle: Bundle, output: str | None) -> Target:
+    """The target of an output; by default the loss, or the last layer of a model without logits."""
+    text = output or (DEFAULT_OUTPUT if bundle.architecture.logits else "layer:LAST")
+    return resolve(parse_output(text), model=bundle.name, architecture=bundle.architecture, classes=bundle.classes)
+
+
 def _combined(parts: list[tuple[float, tuple[NDArray[np.float64], ...]]]) -> tuple[NDArray[np.float64], ...]:
     return tuple(
         np.sum([weight * layers[number] for weight, layers in parts], axis=0) for number in range(len(parts[0][1]))
@@ -149,9 +154,7 @@ def _effective_images(parts: list[tuple[float, SetScores]]) -> float:
 def _warnings(effective: float, used: int, available: int, skipped: int, guessed: int) -> tuple[str, ...]:
     found = []
     if used < available:
-        found.append(
-            f"{used} of {available} images were used (the same ones each time; see the maximum per image set)"
-        )
+        found.append(f"{used} of {available} images were used (the same ones each time; see the maximum per image set)")
     if guessed:
         found.append(f"{guessed} images have a label that is no class of the model: its own prediction was used")
     if skipped:
@@ -211,13 +214,7 @@ def _is_importance(graph: Graph, bundle: Bundle, spec: QuerySpec, report: QueryR
     own = stored.get(OVERALL, "") in ("", images_hash(bundle.collection.items))
     if not own or 0 < spec.max_images < QuerySpec.max_images:
         return False
-    default = resolve(
-        parse_output("loss" if bundle.architecture.logits else "layer:LAST"),
-        model=bundle.name,
-        architecture=bundle.architecture,
-        classes=bundle.classes,
-    )
-    return (report.input, report.criterion, report.output) == (OVERALL, "taylor", default.text)
+    return (report.input, report.criterion, report.output) == (OVERALL, "taylor", _target(bundle, None).text)
 
 
 def _properties(report: QueryReport, phases: Phases) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import importlib.util
 import inspect
 import math
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -30,6 +31,7 @@ from viscnn.ingest.weights import load_weights, read_weights
 
 __all__ = ["BUNDLED", "Recipe", "ZooModel", "build", "class_names", "model_name", "parse_shape", "weights_hash"]
 
+_BUILDING = threading.RLock()  # the random seed and `sys.path` belong to the whole process
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 
 
@@ -122,6 +124,11 @@ def build(recipe: Recipe) -> ZooModel:
     Raises:
         ModelError: unknown name, function missing in the file, weights that do not fit, an unsafe weights file.
     """
+    with _BUILDING:
+        return _build(recipe)
+
+
+def _build(recipe: Recipe) -> ZooModel:
     if ":" in recipe.source or recipe.source.endswith(".py"):
         module, architecture, defaults = *_from_file(recipe.source), _Defaults((3, 224, 224), (), {}, None)
     elif recipe.source in BUNDLED:

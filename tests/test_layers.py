@@ -25,6 +25,7 @@ ORDER: list[set[str]] = [
     {"console", "reports", "ui"},
     {"demo"},
     {"cli"},
+    {"commands"},
     {"main"},
 ]
 RANKS = {name: rank for rank, names in enumerate(ORDER) for name in names}

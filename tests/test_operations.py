@@ -174,7 +174,7 @@ def test_what_does_nothing_in_eval_mode_is_not_stored(step: nn.Module) -> None:
     ],
 )
 def test_dropout_that_is_always_on_is_refused(step: Callable[[Tensor], Tensor]) -> None:
-    with pytest.raises(UnsupportedModel, match="dropout.*random"):
+    with pytest.raises(UnsupportedModel, match=r"dropout.*random"):
         read_architecture(Around(step), (2, 9, 8))
 
 

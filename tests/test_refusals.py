@@ -117,7 +117,7 @@ def test_an_input_that_does_not_fit_is_named(shape: tuple[int, int, int]) -> Non
 
 
 def test_complex_weights_are_refused() -> None:
-    with pytest.raises(UnsupportedModel, match="0.weight is complex"):
+    with pytest.raises(UnsupportedModel, match=r"0\.weight is complex"):
         read_architecture(nn.Sequential(nn.Conv2d(2, 2, 1, dtype=torch.complex64)), nets.INPUT)
 
 
@@ -131,7 +131,7 @@ def test_weights_that_are_not_finite_are_refused(name: str, value: float) -> Non
 
 
 def test_statistics_that_are_not_there_are_refused() -> None:
-    with pytest.raises(UnsupportedModel, match="1.*running statistics"):
+    with pytest.raises(UnsupportedModel, match=r"1.*running statistics"):
         read_architecture(nn.Sequential(nn.Conv2d(2, 2, 1), nn.BatchNorm2d(2, track_running_stats=False)), nets.INPUT)
 
 

@@ -222,7 +222,8 @@ def test_a_single_image_is_used_whatever_its_part(v: VISCNN, graph: Graph, folde
     target = oracles.loss([toy.CLASSES.index("bee")])
     expected = oracles.scores("taylor", oracles.layers(toy.toy_network(), image, target))
     assert_close(stored_scores(graph, report.uid), expected)
-    assert (report.images, report.available_images, report.effective_images) == (1, 1, pytest.approx(1.0))
+    assert (report.images, report.available_images) == (1, 1)
+    assert report.effective_images == pytest.approx(1.0)
 
 
 def test_at_most_so_many_images_always_the_same(v: VISCNN, folder: Path) -> None:
@@ -362,7 +363,9 @@ def test_a_bad_ingest_changes_nothing(
     torch.save(wrong | {"conv1.weight": torch.zeros(1, 1, 1, 1)}, tmp_path / "wrong.pt")
     torch.save({"conv1.weight": Path("x")}, tmp_path / "evil.pt")
     places = {"file": tmp_path / "bad.py", "wrong": tmp_path / "wrong.pt", "evil": tmp_path / "evil.pt"}
-    given = {key: each.format(**places) if isinstance(each, str) else each for key, each in settings.items()}
+    given: dict[str, Any] = {
+        key: each.format(**places) if isinstance(each, str) else each for key, each in settings.items()
+    }
     before = toy.snapshot(graph)
     with pytest.raises(kind, match=message) as caught:
         v.ingest(source.format(**places), **given)

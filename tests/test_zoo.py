@@ -1,6 +1,7 @@
 """Models by name and from files: built with their own neighbours, always the same weights, clear errors."""
 
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -105,6 +106,20 @@ def test_a_model_from_a_file(file: Path, function: str) -> None:
     assert one.architecture == ("Sequential" if function == "tiny" else "Net")
     assert (one.images, one.classes) == (None, ())
     assert model_name(source) == function
+
+
+def test_models_built_at_the_same_time_have_the_same_weights(file: Path) -> None:
+    expected = build(Recipe(f"{file}:tiny", input_shape=(1, 4, 4))).weights_hash
+    found: list[str] = []
+    recipes = [Recipe(f"{file}:tiny", input_shape=(1, 4, 4)), Recipe("mnist", weights="random")] * 8
+    threads = [
+        threading.Thread(target=lambda each=recipe: found.append(build(each).weights_hash)) for recipe in recipes
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (found.count(expected), len(set(found))) == (8, 2)
 
 
 @pytest.mark.parametrize(

@@ -69,14 +69,12 @@ def bundle_of(
     shape: tuple[int, int, int] = SHAPE,
     classes: tuple[str, ...] = CLASSES,
 ) -> Bundle:
-    """A network ready to run on the pictures of a folder."""
+    """A network ready to run on the pictures of a folder, which it sees in one channel."""
     return Bundle(
         name=name,
         architecture=read_architecture(network, shape),
         classes=classes,
-        preprocess=Preprocess(
-            size=shape[1:], mode="L" if shape[0] == 1 else "RGB", mean=(0.4,) * shape[0], std=(0.3,) * shape[0]
-        ),
+        preprocess=Preprocess(size=shape[1:], mode="L", mean=(0.4,), std=(0.3,)),
         weights_hash=weights_hash(network),
         images=None if folder is None else str(folder),
     )

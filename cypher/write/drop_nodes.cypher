@@ -5,7 +5,31 @@
 // columns: nodes
 
 CYPHER 25
-MATCH (n:Filter|Layer|Query|Circuit|Sweep|ImageSet|Image|Projection {model: $model})
+CALL () {
+  MATCH (n:Filter {model: $model})
+  RETURN n
+  UNION ALL
+  MATCH (n:Layer {model: $model})
+  RETURN n
+  UNION ALL
+  MATCH (n:Query {model: $model})
+  RETURN n
+  UNION ALL
+  MATCH (n:Circuit {model: $model})
+  RETURN n
+  UNION ALL
+  MATCH (n:Sweep {model: $model})
+  RETURN n
+  UNION ALL
+  MATCH (n:ImageSet {model: $model})
+  RETURN n
+  UNION ALL
+  MATCH (n:Image {model: $model})
+  RETURN n
+  UNION ALL
+  MATCH (n:Projection {model: $model})
+  RETURN n
+}
 CALL (n) {
   DETACH DELETE n
 } IN TRANSACTIONS OF 1000 ROWS
