@@ -19,7 +19,7 @@ def serve(out: "Output", *, address: str, port: int | None, browser: bool) -> No
     """Serve the page until Ctrl-C."""
     from viscnn.ui.launch import launch
 
-    signal.signal(signal.SIGTERM, _interrupt)
+    _stop_on_signals()
     page = launch(address=address, port=port, browser=browser)
     try:
         out.say(f"page      {page.url}\nCtrl-C stops it")
@@ -35,7 +35,7 @@ def run(out: "Output", *, port: int | None, browser: bool) -> None:
     from viscnn import server
     from viscnn.api import VISCNN
 
-    signal.signal(signal.SIGTERM, _interrupt)
+    _stop_on_signals()
     external = environment_connection()
     ours = False
     try:
@@ -59,9 +59,14 @@ def run(out: "Output", *, port: int | None, browser: bool) -> None:
             out.say("Neo4j is stopped; its data stays")
 
 
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    """`kill` ends the command as Ctrl-C does, so that what it started is stopped."""
-    raise KeyboardInterrupt
+def _stop_on_signals() -> None:
+    """`kill` ends the command as Ctrl-C does, so that what it started is stopped; also in a shell's background."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupt)
 
 
 def _addresses(out: "Output") -> None:
