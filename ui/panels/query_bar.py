@@ -33,11 +33,12 @@ Image sets of this model: """
 def query_form(model: str, stamp: str) -> None:
     """Ask a new query: input, output, criterion; runs it with progress and shows its result."""
     properties = data.properties(stamp, model)
-    sets = ", ".join(f"`{name}`" for name in data.image_sets(model)[:40]) or "none"
+    names = data.image_sets(model)
+    sets = ", ".join(f"`{name}`" for name in names[:40]) or "none"
     options = outputs(properties, state.current().selected)
     with st.form("query", border=False):
         text = st.text_input(
-            "Input", key="input", persist_state="session", placeholder="three - overall", help=INPUT_HELP + sets
+            "Input", key="input", persist_state="session", placeholder=_example(names), help=INPUT_HELP + sets
         )
         output = st.selectbox(
             "Output",
@@ -65,6 +66,12 @@ def query_form(model: str, stamp: str) -> None:
         with shown_errors("query"):
             _run(model, text, output, criterion, int(images))
     _notes()
+
+
+def _example(names: list[str]) -> str:
+    """A contrast that can be asked of this model."""
+    plain = [name for name in names if _PLAIN.fullmatch(name) and not name[0].isdigit() and name != "overall"]
+    return f"{plain[len(plain) // 3]} - overall" if plain else "overall"
 
 
 def _run(model: str, text: str, output: str | None, criterion: str, images: int) -> None:
