@@ -50,15 +50,16 @@ def edge_maps(x: Tensor, convolution: nn.Conv2d, alive: Tensor) -> Iterator[Edge
         if len(outputs) == 0:
             continue
         channels = image[:, group * inputs : (group + 1) * inputs]
-        for part in _parts(channels, convolution, len(outputs)):
+        for part in _parts(channels, convolution, max(len(outputs), weight.shape[2])):
             patches = _patches(channels[:, part], convolution)  # (i, kernel entries, positions)
             kernels = weight[outputs, part].transpose(0, 1)  # (i, o, kernel entries)
             yield EdgeMaps(outputs, part, torch.bmm(kernels, patches))
 
 
-def _parts(channels: Tensor, convolution: nn.Conv2d, outputs: int) -> Iterator[slice]:
+def _parts(channels: Tensor, convolution: nn.Conv2d, maps: int) -> Iterator[slice]:
+    """Slices of the inputs; each input takes `maps` maps: its edge maps, or its patches where these are more."""
     rows, columns = _output_size(channels, convolution)
-    step = max(1, PART_FLOATS // (outputs * rows * columns))
+    step = max(1, PART_FLOATS // (maps * rows * columns))
     count = channels.shape[1]
     for start in range(0, count, step):
         yield slice(start, min(start + step, count))

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from tests import oracles, toy
+from tests import nets, oracles, toy
 from viscnn import VISCNN
 from viscnn.config import Connection
 from viscnn.engine import scoring
@@ -22,6 +22,7 @@ from viscnn.engine.run import read_scores
 from viscnn.engine.verify import masked
 from viscnn.errors import ExpressionError, ImagesError, InputError, NotInGraph
 from viscnn.graph import Graph
+from viscnn.ingest.architecture import read_architecture
 
 MODEL = "circuit-toy"
 TARGET = f"filter:{MODEL}/conv2/1"
@@ -35,11 +36,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def v(server: Connection, folder: Path) -> Iterator[VISCNN]:
-    with VISCNN(server) as opened:
-        settings: dict[str, Any] = {"input_shape": toy.SHAPE, "classes": toy.CLASSES, "mean": (0.4,), "std": (0.3,)}
-        opened.ingest(toy.SOURCE, name=MODEL, weights="random", images=str(folder), importance=False, **settings)
+    with toy.ingested(server, MODEL, folder, importance=False) as opened:
         yield opened
-        opened.drop(MODEL)
 
 
 # --- literal masked networks -------------------------------------------------------------------------------------
@@ -265,6 +263,17 @@ def test_filters_are_numbered_inputs_first(v: VISCNN) -> None:
     assert uids[:2] == [f"{MODEL}/input/gray", f"{MODEL}/conv1/0"]
     assert uids[-1] == f"{MODEL}/conv2/2"
     assert len(uids) == 8
+
+
+def test_kernels_of_a_group_read_the_filters_of_their_group() -> None:
+    architecture = read_architecture(nets.make("grouped"), nets.INPUT)  # 2 groups: 2 -> 4 -> 6 filters
+    scores = [np.zeros((layer.filters, layer.inputs)) for layer in architecture.layers]
+    uids, network = filter_uids("m", architecture), layer_network("m", architecture, scores)
+    read = [[[uids[number] for number in row] for row in layer.source_of.tolist()] for layer in network]
+    assert read[0] == [["m/input/c0"], ["m/input/c0"], ["m/input/c1"], ["m/input/c1"]]
+    assert read[1] == [["m/conv1/0", "m/conv1/1"]] * 3 + [["m/conv1/2", "m/conv1/3"]] * 3
+    assert [uids[number] for number in network[1].target_of] == [f"m/conv2/{channel}" for channel in range(6)]
+    assert [layer.positions for layer in network] == [42, 42]
 
 
 BAD: dict[str, tuple[str, dict[str, Any], type[InputError], str]] = {

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tests import nets, oracles
+from viscnn.engine import edge_maps
 from viscnn.engine.capture import record
 from viscnn.engine.criteria import CRITERIA, LayerMaps, criterion_called
 from viscnn.engine.output import parse_output
@@ -175,6 +176,16 @@ def test_scores_do_not_depend_on_how_images_are_batched(criterion: str) -> None:
             for layer in whole
         }
         assert_same(together, whole, rtol=1e-10)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["strided", "grouped", "same"])
+def test_scores_do_not_depend_on_the_parts_that_edge_maps_come_in(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    architecture, images = read(nets.make(name)), nets.images(2).double()
+    whole = {each: measured(architecture, images, "loss", each, LABELS) for each in ("taylor", "activation")}
+    for floats in (1, 800):
+        monkeypatch.setattr(edge_maps, "PART_FLOATS", floats)
+        for criterion, expected in whole.items():
+            assert_same(measured(architecture, images, "loss", criterion, LABELS), expected, rtol=1e-12)
 
 
 def test_gradient_scores_are_equal_for_all_kernels_into_a_filter() -> None:

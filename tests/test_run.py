@@ -13,7 +13,7 @@ from tests import oracles, toy
 from viscnn import VISCNN
 from viscnn.config import Connection, cache_folder
 from viscnn.engine.run import QueryReport, QuerySpec, score_query
-from viscnn.errors import ExpressionError, ImagesError, InputError, ModelError, NotInGraph, UnsupportedModel
+from viscnn.errors import ModelError, NotInGraph
 from viscnn.graph import Graph
 
 MODEL = "run-toy"
@@ -27,19 +27,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def v(server: Connection, folder: Path) -> Iterator[VISCNN]:
     """A session with the toy network, its pictures and its importance."""
-    with VISCNN(server) as opened:
-        opened.ingest(
-            toy.SOURCE,
-            name=MODEL,
-            weights="random",
-            input_shape=toy.SHAPE,
-            classes=toy.CLASSES,
-            mean=(0.4,),
-            std=(0.3,),
-            images=str(folder),
-        )
+    with toy.ingested(server, MODEL, folder) as opened:
         yield opened
-        opened.drop(MODEL)
+
+
+class Stopped(Exception):
+    """Raised by the tests inside an ingest."""
 
 
 def literal(folder: Path, name: str, criterion: str = "taylor", limit: int | None = None) -> dict[str, Any]:
@@ -274,100 +267,52 @@ def test_a_label_that_changes_is_another_query(v: VISCNN, tmp_path: Path) -> Non
     assert first.uid != second.uid
 
 
-BAD_QUERIES: dict[str, tuple[dict[str, Any], type[InputError], str]] = {
-    "syntax": ({"text": "cat - "}, ExpressionError, "input expression"),
-    "empty": ({"text": " "}, ExpressionError, "is empty"),
-    "unknown name": ({"text": "caat"}, ExpressionError, "did you mean cat"),
-    "not linear": ({"text": "cat * bee"}, ExpressionError, "input expression"),
-    "cancels out": ({"text": "cat - Cat"}, ExpressionError, "cancel"),
-    "criterion": ({"text": "cat", "criterion": "tailor"}, ExpressionError, "did you mean taylor"),
-    "output": ({"text": "cat", "output": "los"}, ExpressionError, "output 'los'"),
-    "class": ({"text": "cat", "output": "class:caat"}, ExpressionError, "did you mean cat"),
-    "filter": ({"text": "cat", "output": f"filter:{MODEL}/conv2/3"}, NotInGraph, "filters 0 to 2"),
-    "filter, odd digit": ({"text": "cat", "output": f"filter:{MODEL}/conv2/²"}, NotInGraph, "there is no filter"),
-    "filter, leading zero": ({"text": "cat", "output": f"filter:{MODEL}/conv2/01"}, NotInGraph, "there is no filter"),
-    "layer": ({"text": "cat", "output": f"filter:{MODEL}/conv3/0"}, NotInGraph, "did you mean conv"),
-    "other model": ({"text": "cat", "output": "filter:mnist/conv2/0"}, NotInGraph, f"start with {MODEL}/"),
-    "position": ({"text": "cat", "output": f"filter:{MODEL}/conv2/0@4,0"}, ExpressionError, "outside the 4x4 map"),
-    "max images": ({"text": "cat", "max_images": -1}, ImagesError, "at least 1"),
-    "model": ({"text": "cat", "model": "run-tyo"}, NotInGraph, "did you mean run-toy"),
-    "images": ({"text": "cat", "images": "/nowhere/at/all"}, ImagesError, "/nowhere/at/all"),
-}
-
-
-@pytest.mark.parametrize("name", BAD_QUERIES)
-def test_a_bad_query_changes_nothing(v: VISCNN, graph: Graph, name: str) -> None:
-    given, kind, message = BAD_QUERIES[name]
-    before = toy.snapshot(graph)
-    with pytest.raises(kind, match=message) as caught:
-        v.query(given.pop("text"), **({"model": MODEL} | given))
-    assert "\n" not in str(caught.value)
-    assert toy.snapshot(graph) == before
-
-
-def test_an_image_set_without_scoring_images_is_refused(v: VISCNN, graph: Graph, tmp_path: Path) -> None:
-    pictures = toy.write_pictures(tmp_path, counts={"score/cat": 1, "check/bee": 2, "score/ant": 0, "check/ant": 0})
-    before = toy.snapshot(graph)
-    for text, message in (("bee", "none of its 2 images is in the score part"), ("ant - cat", "it is empty")):
-        with pytest.raises(ImagesError, match=message):
-            v.query(text, model=MODEL, images=str(pictures))
-    assert toy.snapshot(graph) == before
-
-
-def test_pictures_that_are_none_are_left_out_or_refused(v: VISCNN, graph: Graph, tmp_path: Path) -> None:
-    pictures = toy.write_pictures(tmp_path / "some", counts={"score/cat": 3, "check/cat": 1})
-    (pictures / "score" / "cat" / "000.png").write_bytes(b"not a picture")
-    assert v.query("cat", model=MODEL, images=str(pictures), activate=False).images == 2
-    broken = toy.write_pictures(tmp_path / "all", counts={"score/cat": 2})
-    for path in (broken / "score" / "cat").iterdir():
-        path.write_bytes(b"not a picture")
-    before = toy.snapshot(graph)
-    with pytest.raises(ImagesError, match="no usable images"):
-        v.query("cat", model=MODEL, images=str(broken))
-    assert toy.snapshot(graph) == before
-
-
-BAD_MODELS = """
-import torch
-from torch import nn
-
-class Residual(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.c = nn.Conv2d(1, 1, 3, padding=1)
-    def forward(self, x):
-        return self.c(x) + x
-"""
-
-
-@pytest.mark.parametrize(
-    ("source", "settings", "kind", "message"),
-    [
-        ("mnits", {}, ModelError, "did you mean mnist"),
-        ("{file}:nothing", {}, ModelError, "has no function 'nothing'"),
-        ("{file}:Residual", {"input_shape": (1, 8, 8)}, UnsupportedModel, "'add'"),
-        ("mnist", {"name": "run-bad", "weights": "{wrong}"}, ModelError, "conv1.weight has shape"),
-        ("mnist", {"name": "run-bad", "weights": "{evil}"}, ModelError, "refused"),
-        ("mnist", {"name": "run-bad", "images": "/nowhere/at/all"}, ImagesError, "/nowhere/at/all"),
-        ("mnist", {"name": "run-bad", "input_shape": (3, 28, 28)}, ModelError, "--mean needs 3"),
-        ("mnist", {"name": "run bad"}, ModelError, "must be of letters"),
-    ],
-)
-def test_a_bad_ingest_changes_nothing(
-    v: VISCNN, graph: Graph, tmp_path: Path, source: str, settings: dict[str, Any], kind: type[InputError], message: str
+def test_a_folder_that_is_called_like_a_zoo_model_is_no_trouble(
+    v: VISCNN, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from viscnn.ingest.bundled import nets as bundled
+    for name in ("mnist", "random"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert v.ingest("mnist", name="run-folder", weights="random", importance=False).kernels == 2192
+    v.drop("run-folder")
 
-    (tmp_path / "bad.py").write_text(BAD_MODELS, encoding="utf-8")
-    wrong = bundled.mnist().state_dict()
-    torch.save(wrong | {"conv1.weight": torch.zeros(1, 1, 1, 1)}, tmp_path / "wrong.pt")
-    torch.save({"conv1.weight": Path("x")}, tmp_path / "evil.pt")
-    places = {"file": tmp_path / "bad.py", "wrong": tmp_path / "wrong.pt", "evil": tmp_path / "evil.pt"}
-    given: dict[str, Any] = {
-        key: each.format(**places) if isinstance(each, str) else each for key, each in settings.items()
-    }
-    before = toy.snapshot(graph)
-    with pytest.raises(kind, match=message) as caught:
-        v.ingest(source.format(**places), **given)
-    assert "\n" not in str(caught.value)
-    assert toy.snapshot(graph) == before
+
+def test_a_model_file_that_has_changed_since_is_not_run(
+    v: VISCNN, graph: Graph, server: Connection, folder: Path, tmp_path: Path
+) -> None:
+    """The same weights, but another function: its scores would be stored for the network that is in the graph."""
+    file = tmp_path / "net.py"
+    text = (
+        "from torch import nn\n\n\ndef net():\n    return nn.Sequential(nn.Conv2d(1, 3, 3), STEP, nn.Conv2d(3, 2, 3))\n"
+    )
+    file.write_text(text.replace("STEP", "nn.ReLU()"), encoding="utf-8")
+    v.ingest(f"{file}:net", name="run-changed", input_shape=toy.SHAPE, images=str(folder), importance=False)
+    try:
+        file.write_text(text.replace("STEP", "nn.LeakyReLU()"), encoding="utf-8")
+        before = toy.snapshot(graph)
+        with VISCNN(server) as later, pytest.raises(NotInGraph, match="layers of model 'run-changed' have changed"):
+            later.query("cat", model="run-changed")
+        with pytest.raises(ModelError, match="stored with other layers or steps; --replace it"):
+            v.ingest(f"{file}:net", name="run-changed", input_shape=toy.SHAPE)
+        assert toy.snapshot(graph) == before
+    finally:
+        v.drop("run-changed")
+
+
+def test_importance_that_was_stopped_is_computed_by_the_next_ingest(v: VISCNN, graph: Graph, folder: Path) -> None:
+    settings: dict[str, Any] = {"input_shape": toy.SHAPE, "classes": toy.CLASSES, "mean": (0.6,), "images": str(folder)}
+
+    def stop(step: str, done: int, total: int) -> None:
+        if step == "images":
+            raise Stopped
+
+    try:
+        with pytest.raises(Stopped):
+            v.ingest(toy.SOURCE, name="run-stopped", progress=stop, **settings)
+        assert v.model("run-stopped")["status"] == "complete"
+        v.ingest(toy.SOURCE, name="run-stopped", **settings)
+        importance = [row["importance"] for row in graph.read("read/filters", model="run-stopped") if row["layerIndex"]]
+        assert None not in importance
+        assert len(v.image_sets("run-stopped")) == 4
+    finally:
+        v.drop("run-stopped")

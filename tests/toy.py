@@ -17,6 +17,8 @@ from PIL import Image
 from torch import nn
 
 from tests import nets
+from viscnn import VISCNN
+from viscnn.config import Connection
 from viscnn.engine.bundle import Bundle
 from viscnn.engine.preprocess import Preprocess
 from viscnn.graph import Graph
@@ -103,6 +105,18 @@ def stored(
         yield architecture
     finally:
         drop_model(graph, name, missing_ok=True)
+
+
+@contextmanager
+def ingested(server: Connection, name: str, folder: Path, **settings: Any) -> Iterator[VISCNN]:
+    """A session with the toy network in the graph, ingested with the pictures of a folder; removed at the end."""
+    own: dict[str, Any] = {"input_shape": SHAPE, "classes": CLASSES, "mean": (0.4,), "std": (0.3,)}
+    with VISCNN(server) as session:
+        session.ingest(SOURCE, name=name, weights="random", images=str(folder), **own, **settings)
+        try:
+            yield session
+        finally:
+            session.drop(name)
 
 
 def score_rows(name: str, architecture: Architecture, *, seed: int) -> list[dict[str, Any]]:

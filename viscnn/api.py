@@ -123,9 +123,9 @@ class VISCNN(Session):
             }
             for each in collection.names()
         ]
-        self._graph.write("write/save_image_sets", model=name, rows=rows)
         if importance:
             self.query("overall", model=name, progress=progress)
+        self._graph.write("write/save_image_sets", model=name, rows=rows)  # last: it says that all of this is done
 
     def drop(self, name: str) -> None:
         """Remove a model and everything that belongs to it, and forget how it is built."""
