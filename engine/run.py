@@ -223,6 +223,7 @@ def _properties(report: QueryReport, phases: Phases) -> dict[str, Any]:
         "input": report.input,
         "output": report.output,
         "criterion": report.criterion,
+        "signed": criterion_called(report.criterion).signed,
         "parameters": "{}",
         "images": report.images,
         "imagesHash": report.images_hash,

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: small tensors, and Neo4j and Chromium want a core too
+
 from viscnn import server as managed
 from viscnn.config import Connection
 from viscnn.graph import Graph

@@ -172,3 +172,16 @@ def test_what_cannot_be_drawn_is_refused(
 ) -> None:
     with pytest.raises(kind, match=message):
         v.subgraph(**({"uid": uid} | settings))
+
+
+def test_a_signed_query_is_ranked_by_size(v: VISCNN, graph: Graph) -> None:
+    uid = v.query("three", model=MODEL, criterion="taylor-signed", max_images=20).uid
+    scores = scaled_scores(v, graph, uid, "sum")
+    highest = sorted(scores, key=lambda each: -abs(scores[each][0]))[:110]
+    for active in (True, False):
+        found = v.subgraph(uid, keep=110 / 2192)
+        assert set(drawn(found)) == set(highest)
+        assert (found.kernels["score"] < 0).any()
+        assert found.kernels["shown"].between(0, 1).all()
+        if active:
+            v.query("seven", model=MODEL, max_images=10)

@@ -123,6 +123,7 @@ NODES = (
             "input": "string: canonical input expression",
             "output": "string: canonical output",
             "criterion": "string",
+            "signed": "boolean: whether the criterion's scores have a sign for a single image set",
             "parameters": "string, JSON: parameters of the criterion",
             "images": "integer: number of images that were used",
             "imagesHash": "string: SHA-256 over their hashes",

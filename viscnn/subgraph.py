@@ -23,8 +23,8 @@ class Subgraph:
     """Filters and kept kernels of a model under a query.
 
     Attributes:
-        filters: uid, layer, layerIndex, channel, u, v, z, x, y, inputChannel, score (raw), shown (score clipped at 0
-            over the layer's maximum).
+        filters: uid, layer, layerIndex, channel, u, v, z, x, y, inputChannel, score (raw), shown (score clipped at 0,
+            of a signed criterion its size, over the layer's maximum).
         kernels: source, target (rows of `filters`), input, score (raw), sign (-1, 0, 1), signRatio, shown; highest
             scaled score first.
         total: kernels of the model.
@@ -56,11 +56,11 @@ def pull(graph: Graph, uid: str, *, keep: float, scale: str, limit: int) -> Subg
     model = query[0]["model"]
     layers = [row for row in graph.read("read/layers", model=model) if row["kind"] == "convolution"]
     scored = graph.read("read/query_scores", uid=uid)
-    factors = _factors(layers, scored, scale)
-    cut = _threshold(scored, factors, keep, limit)
-    rows = _kernels(graph, uid, model, layers, factors, cut) if cut.drawn else []
-    filters = _filters(graph, model, scored)
-    kernels = _kernel_frame(rows, filters, factors).head(cut.drawn)
+    factors, signed = _factors(layers, scored, scale), bool(query[0]["signed"])
+    cut = _threshold(_ranks(_scaled(scored, factors), signed), keep, limit)
+    rows = _kernels(graph, uid, model, layers, factors, cut, signed) if cut.drawn else []
+    filters = _filters(graph, model, scored, signed)
+    kernels = _kernel_frame(rows, filters, factors, signed).head(cut.drawn)
     return Subgraph(model, uid, filters, kernels, cut.total, cut.kept - len(kernels), cut.share)
 
 
@@ -77,11 +77,13 @@ def of_circuit(graph: Graph, uid: str) -> Subgraph:
     model, query, scale = circuit["model"], circuit["query"], circuit["scale"]
     layers = [row for row in graph.read("read/layers", model=model) if row["kind"] == "convolution"]
     scored = graph.read("read/query_scores", uid=query)
-    filters = _filters(graph, model, scored)
-    kernels = _kernel_frame(graph.read("read/circuit_kernels", uid=uid), filters, _factors(layers, scored, scale))
-    scaled = _scaled(scored, _factors(layers, scored, scale))
-    share = kernels["scaled"].clip(lower=0.0).sum() / max(scaled[scaled > 0].sum(), 1e-300)
-    return Subgraph(model, query, filters, kernels, len(scaled), 0, float(share))
+    signed = any(row["signed"] for row in graph.read("read/query", uid=query))
+    factors = _factors(layers, scored, scale)
+    filters = _filters(graph, model, scored, signed)
+    kernels = _kernel_frame(graph.read("read/circuit_kernels", uid=uid), filters, factors, signed)
+    ranks = _ranks(_scaled(scored, factors), signed)
+    share = _ranks(kernels["scaled"].to_numpy(), signed).clip(min=0.0).sum() / max(ranks.clip(min=0.0).sum(), 1e-300)
+    return Subgraph(model, query, filters, kernels, len(ranks), 0, float(share))
 
 
 @dataclass(frozen=True)
@@ -129,8 +131,12 @@ def _scaled(scored: list[dict[str, object]], factors: dict[str, float]) -> NDArr
     )
 
 
-def _threshold(scored: list[dict[str, object]], factors: dict[str, float], keep: float, limit: int) -> _Cut:
-    scaled = _scaled(scored, factors)
+def _ranks(scaled: NDArray[np.float64], signed: bool) -> NDArray[np.float64]:
+    """What kernels are ranked by: the scaled score, of a signed criterion its size."""
+    return np.abs(scaled) if signed else scaled
+
+
+def _threshold(scaled: NDArray[np.float64], keep: float, limit: int) -> _Cut:
     positive = np.sort(scaled[scaled > 0])[::-1]
     kept = min(len(positive), max(1, round(keep * len(scaled))))
     drawn = min(kept, limit)
@@ -149,39 +155,43 @@ def _kernels(
     layers: list[dict[str, object]],
     factors: dict[str, float],
     cut: _Cut,
+    signed: bool,
 ) -> list[dict[str, object]]:
     minima = {str(row["uid"]): cut.minimum / factors[str(row["uid"])] for row in layers if factors[str(row["uid"])]}
     active = graph.read("read/model", model=model)[0]["activeQuery"] == uid
-    if active:
+    if active and not signed:  # the index is on the score itself, not on its size
         wanted = [{"key": row["key"], "minimum": minima[str(row["uid"])]} for row in layers if row["uid"] in minima]
         return graph.read("read/subgraph_active", layers=wanted, limit=cut.reached)
     wanted = [{"uid": each, "minimum": smallest} for each, smallest in minima.items()]
-    return graph.read("read/subgraph_scored", uid=uid, layers=wanted, limit=cut.reached)
+    return graph.read("read/subgraph_scored", uid=uid, layers=wanted, signed=signed, limit=cut.reached)
 
 
-def _filters(graph: Graph, model: str, scored: list[dict[str, object]]) -> pd.DataFrame:
+def _filters(graph: Graph, model: str, scored: list[dict[str, object]], signed: bool) -> pd.DataFrame:
     filters = pd.DataFrame(graph.read("read/filters", model=model)).drop(columns=["score"])
     scores = {row["uid"]: row["score"] for row in scored}
     filters["score"] = filters["uid"].map(scores).fillna(0.0).astype(float)
-    filters["shown"] = _relative(filters["score"], filters["layer"])
+    filters["shown"] = _relative(filters["score"], filters["layer"], signed)
     return filters
 
 
-def _kernel_frame(rows: list[dict[str, object]], filters: pd.DataFrame, factors: dict[str, float]) -> pd.DataFrame:
+def _kernel_frame(
+    rows: list[dict[str, object]], filters: pd.DataFrame, factors: dict[str, float], signed: bool
+) -> pd.DataFrame:
     columns = ["source", "target", "input", "score", "sign", "signRatio"]
     kernels = pd.DataFrame(rows, columns=columns)
     number = pd.Series(np.arange(len(filters)), index=filters["uid"])
     owners = kernels["target"].map(_layer_uid).astype(str)
     kernels["scaled"] = kernels["score"].astype(float) * owners.map(factors).astype(float)
-    kernels["shown"] = _relative(kernels["score"].astype(float), owners)
+    kernels["shown"] = _relative(kernels["score"].astype(float), owners, signed)
     kernels["source"] = kernels["source"].map(number).astype(np.int64)
     kernels["target"] = kernels["target"].map(number).astype(np.int64)
     kernels["sign"] = kernels["sign"].map({"inhibitory": -1, "mixed": 0, "excitatory": 1}).astype(np.int64)
-    return kernels.sort_values("scaled", ascending=False, kind="stable").reset_index(drop=True)
+    order = np.argsort(-_ranks(kernels["scaled"].to_numpy(), signed), kind="stable")
+    return kernels.iloc[order].reset_index(drop=True)
 
 
-def _relative(scores: "pd.Series[float]", groups: "pd.Series[str]") -> "pd.Series[float]":
-    """Scores clipped at zero over the largest of their group; zero where nothing is positive."""
-    clipped = scores.clip(lower=0.0)
+def _relative(scores: "pd.Series[float]", groups: "pd.Series[str]", signed: bool) -> "pd.Series[float]":
+    """Scores (signed: their size) clipped at zero over the largest of their group; zero where nothing is positive."""
+    clipped = scores.abs() if signed else scores.clip(lower=0.0)
     largest = clipped.groupby(groups).transform("max")
     return (clipped / largest.where(largest > 0, 1.0)).astype(float)
