@@ -14,7 +14,7 @@ PYTHON ?= $(shell for name in python3 python3.11 python3.12 python3.13 python3.1
 	"$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$name" && break; done)
 BIN := .venv/bin
 INSTALLED := .venv/.installed
-BENCHMARKS := ingest
+BENCHMARKS := ingest score_memory
 BROWSERS := chromium chromium-browser google-chrome google-chrome-stable chrome
 export VISCNN_CHROMIUM ?= $(shell for path in "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome" \
 	/Applications/Chromium.app/Contents/MacOS/Chromium; do [ -x "$$path" ] && echo "$$path" && break; done)
