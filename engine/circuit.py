@@ -75,6 +75,7 @@ class CircuitReport:
     evidence: Evidence
     inputs: dict[str, list[int]]  # kept kernel inputs by filter uid
     target_layer_index: int
+    warnings: tuple[str, ...] = ()
 
 
 def filter_uids(model: str, architecture: Architecture) -> list[str]:
@@ -160,7 +161,25 @@ def extract(graph: Graph, bundle: Bundle, query: QueryReport, target: Target, sp
         evidence=evidence,
         inputs=_kept_inputs(bundle.name, architecture, selection.mask),
         target_layer_index=(target.layer or architecture.layers[-1]).index,
+        warnings=(*query.warnings, *_caveats(selection, evidence)),
     )
+
+
+def _caveats(selection: Selection, evidence: Evidence) -> tuple[str, ...]:
+    """What a reader of the circuit should know first."""
+    found = []
+    controls = {"random": evidence.pearson_random, "worst": evidence.pearson_worst}
+    controls["magnitude"] = evidence.pearson_magnitude
+    better = [name for name, r in controls.items() if r > evidence.pearson]
+    if better:
+        found.append(f"the {' and the '.join(better)} control of the same size predicts the target better")
+    if selection.collapsed:
+        found.append("no path of top-ranked kernels fits into the asked size: the strongest path stands in")
+    elif selection.kernels < 0.9 * selection.asked_kernels:
+        found.append(
+            f"only {selection.kernels} kernels of a positive score lie on paths ({selection.asked_kernels} asked)"
+        )
+    return tuple(found)
 
 
 def _stored_kernels(graph: Graph, bundle: Bundle, uid: str) -> list[NDArray[np.float64]]:
@@ -197,8 +216,11 @@ def store(graph: Graph, report: CircuitReport) -> None:
     """Write a verified circuit in one transaction; raises StoredDataError when fewer kernels are stored than kept."""
     rows = [{"uid": uid, "kernelInputs": inputs} for uid, inputs in report.inputs.items()]
     written = graph.write("write/save_circuit", uid=report.uid, properties=_properties(report), rows=rows)
-    if not written or written[0]["kernels"] != report.selection.kernels:
-        raise StoredDataError(f"circuit {report.uid}: {report.selection.kernels} kernels were sent, stored: {written}")
+    if not written:
+        raise StoredDataError(f"model {report.model} or query {report.query} was removed meanwhile; nothing is stored")
+    if written[0]["kernels"] != report.selection.kernels:
+        stored, sent = written[0]["kernels"], report.selection.kernels
+        raise StoredDataError(f"circuit {report.uid}: {sent} kernels were sent, {stored} are stored; run it again")
 
 
 def _properties(report: CircuitReport) -> dict[str, Any]:

@@ -26,6 +26,7 @@ __all__ = [
     "batches",
     "images_hash",
     "part_of",
+    "skipped_note",
 ]
 
 Part = Literal["score", "check"]
@@ -76,6 +77,14 @@ def part_of(image_hash: str) -> Part:
 def images_hash(items: Iterable[ImageItem]) -> str:
     """SHA-256, in hex, of the sorted image hashes, one a line: the same for the same images in any order."""
     return hashlib.sha256("\n".join(sorted(item.image_hash for item in items)).encode()).hexdigest()
+
+
+def skipped_note(collection: "ImageCollection") -> tuple[str, ...]:
+    """A sentence that counts the files that are no usable images; nothing when there are none."""
+    if not collection.skipped:
+        return ()
+    (path, reason), count = collection.skipped[0], len(collection.skipped)
+    return (f"{count} files of {collection.source} are no usable images and were left out ({path}: {reason})",)
 
 
 def _group(

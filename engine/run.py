@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from viscnn.engine.bundle import Bundle
 from viscnn.engine.criteria import criterion_called
 from viscnn.engine.expression import parse
-from viscnn.engine.images import OVERALL, images_hash
+from viscnn.engine.images import OVERALL, images_hash, skipped_note
 from viscnn.engine.output import parse_output
 from viscnn.engine.scoring import Progress, SetScores, score_images, score_key
 from viscnn.engine.target import Target, resolve
@@ -127,7 +127,10 @@ def score_query(
         available_images=len(available),
         effective_images=effective,
         images_hash=digest,
-        warnings=_warnings(effective, len(used), len(available), len(skipped), len(guessed)),
+        warnings=(
+            *skipped_note(bundle.collection),
+            *_warnings(effective, len(used), len(available), len(skipped), len(guessed)),
+        ),
         seconds=phases.seconds,
     )
 
@@ -185,13 +188,16 @@ def run_query(
     phases = Phases()
     report = score_query(bundle, spec, progress=progress, phases=phases)
     if not _is_stored(graph, report):
-        graph.write("write/save_query", model=bundle.name, uid=report.uid, properties=_properties(report, phases))
+        if not graph.write(
+            "write/save_query", model=bundle.name, uid=report.uid, properties=_properties(report, phases)
+        ):
+            raise StoredDataError(f"model {bundle.name} was removed while it was scored; nothing is stored")
         rows = _score_rows(bundle, report)
         written = graph.write("write/save_scores", uid=report.uid, rows=rows)
         if not written or written[0]["written"] != len(rows):
             raise StoredDataError(f"query {report.uid}: {len(rows)} filters' scores were sent, stored: {written}")
-        if _is_importance(graph, bundle, spec, report):
-            graph.write("write/save_importance", uid=report.uid)
+    if _is_importance(graph, bundle, spec, report):
+        graph.write("write/save_importance", uid=report.uid)
     phases.end("write")
     if activate:
         if not graph.write("write/activate_query", model=bundle.name, uid=report.uid):
@@ -208,13 +214,15 @@ def _is_stored(graph: Graph, report: QueryReport) -> bool:
 def _is_importance(graph: Graph, bundle: Bundle, spec: QuerySpec, report: QueryReport) -> bool:
     """Whether this query is the one that `importance` caches: taylor of `overall` towards the loss.
 
-    Not where other images than the model's own are meant, or fewer of them than by default.
+    Not where it is that already, where other images than the model's own are meant, or fewer than by default.
     """
+    if (report.input, report.criterion, report.output) != (OVERALL, "taylor", _target(bundle, None).text):
+        return False
     stored = {row["name"]: row["hash"] for row in graph.read("read/image_sets", model=bundle.name)}
     own = stored.get(OVERALL, "") in ("", images_hash(bundle.collection.items))
     if not own or 0 < spec.max_images < QuerySpec.max_images:
         return False
-    return (report.input, report.criterion, report.output) == (OVERALL, "taylor", _target(bundle, None).text)
+    return bool(graph.read("read/model", model=bundle.name)[0]["importanceQuery"] != report.uid)
 
 
 def _properties(report: QueryReport, phases: Phases) -> dict[str, Any]:

@@ -155,7 +155,7 @@ def _run(module: fx.GraphModule, images: Tensor) -> tuple[dict[str, tuple[int, .
             output = shapes.run(images)
     except Exception as error:
         size = "x".join(str(n) for n in images.shape[1:])
-        reason = " ".join(str(error).split())[:200]
+        reason = " ".join(str(error).partition("While executing")[0].split())[:200]
         raise ModelError(
             f"the model does not accept an input of {size} (give another with --input): {reason}"
         ) from error

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 __all__ = ["Place", "input_places", "place_layer", "unrolled"]
 
@@ -73,6 +72,8 @@ def _components(rows: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _assign(components: NDArray[np.float64], disc: NDArray[np.float64]) -> NDArray[np.int64]:
     """For each filter the number of its disc point, minimising the summed squared distance."""
+    from scipy.optimize import linear_sum_assignment  # slow to import, and only ingest needs it
+
     scaled = components * (disc.std() or 1.0)
     cost = ((scaled[:, None, :] - disc[None, :, :]) ** 2).sum(axis=2)
     _, columns = linear_sum_assignment(cost)

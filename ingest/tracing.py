@@ -42,7 +42,7 @@ def traced(model: nn.Module, *, lines: bool = False) -> fx.GraphModule:
     try:
         graph = tracer.trace(own)
     except Exception as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = " ".join(str(error).partition("While executing")[0].split())[:200]
         raise UnsupportedModel(f"{type(model).__name__} cannot be traced by torch.fx: {reason}") from error
     module = fx.GraphModule(own, graph)
     module.graph.eliminate_dead_code()
@@ -62,7 +62,7 @@ def _copied(model: nn.Module) -> nn.Module:
     try:
         own = copy.deepcopy(model).to(device="cpu", dtype=torch.float32).eval()
     except Exception as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = " ".join(str(error).partition("While executing")[0].split())[:200]
         raise ModelError(f"{type(model).__name__} cannot be copied: {reason}") from error
     for submodule in own.modules():
         submodule._forward_hooks.clear()

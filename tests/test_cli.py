@@ -12,13 +12,17 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from viscnn.cli import app
+from viscnn.cli import app, main
 from viscnn.config import Connection
 from viscnn.graph import Graph
 
 TOY_MODEL = """
 from torch import nn
 import torch
+
+def noisy():
+    print("hello from the user's file")
+    return tiny()
 
 def tiny():
     return nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Conv2d(4, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(48, 2))
@@ -55,10 +59,10 @@ class Cli:
         """The one error line of a command that fails with exit code 2."""
         result = CliRunner().invoke(app, [*arguments, "--json"])
         assert result.exit_code == 2, result.output
-        assert result.stdout == ""
         lines = [line for line in result.stderr.splitlines() if line.startswith("viscnn: ")]
         assert len(lines) == 1, result.stderr
         assert "Traceback" not in result.output
+        assert json.loads(result.stdout) == {"error": lines[0].removeprefix("viscnn: "), "exitCode": 2}
         return lines[0]
 
 
@@ -317,3 +321,62 @@ def test_bad_images_store_no_model(cli: Cli, model_file: Path, bad_files: dict[s
     line = cli.mistake("ingest", f"{model_file}:tiny", "--input", "1x8x8", "--images", bad_files["corrupt"])
     assert bad_files["corrupt"] in line
     assert "tiny" not in [each["name"] for each in cli.json("models")["models"]]
+
+
+def test_what_a_model_file_prints_does_not_reach_standard_output(cli: Cli, model_file: Path) -> None:
+    assert cli.json("ingest", f"{model_file}:noisy", "--input", "1x8x8")["model"] == "noisy"
+    cli.json("drop", "noisy")
+
+
+def test_the_same_ingest_again_keeps_images_and_other_settings_are_refused(
+    cli: Cli, model_file: Path, tmp_path: Path
+) -> None:
+    for label in ("one", "two"):
+        (tmp_path / label).mkdir()
+        for number in range(6):
+            level = np.full((8, 8), number * 30, dtype=np.uint8)
+            level[number] = 255
+            Image.fromarray(level).save(tmp_path / label / f"{label}{number}.png")
+    (tmp_path / "two" / "broken.png").write_bytes(b"broken")
+    same = ("ingest", f"{model_file}:tiny", "--name", "again", "--input", "1x8x8")
+    first = cli.json(*same, "--images", str(tmp_path))
+    assert any("1 files" in note and "broken.png" in note for note in first["notes"])
+    try:
+        assert cli.json(*same)["alreadyComplete"]
+        scored = cli.json("query", "one", "--model", "again", "--output", "layer:0")
+        assert any("broken.png" in warning for warning in scored["warnings"])
+        assert "preprocess" in cli.mistake(*same, "--mean", "0.5")
+        (tmp_path / "two").rename(tmp_path / "three")
+        cli.json(*same, "--images", str(tmp_path))
+        sets = [row[0] for row in cli.json("cypher", "image_sets", "model=again")["rows"]]
+        assert sets == ["overall", "one", "three"]
+        text = "MATCH (m:Model {name: 'again'}) MATCH (:Query {uid: m.importanceQuery})-[s:SCORED]->(f) "
+        rows = cli.json("cypher", "--text", text + "RETURN s.score, f.importance")["rows"]
+        assert len(rows) == 7
+        assert all(score == importance for score, importance in rows)
+    finally:
+        cli.json("drop", "again")
+
+
+def test_a_filter_has_the_active_query_s_scores(cli: Cli) -> None:
+    report = cli.json("query", "nine", "--model", "mnist", "--max-images", "20", "--top", "1")
+    best = next(each for each in report["filters"] if each["layer"] == "conv2")
+    found = cli.json("filter", best["uid"])
+    assert found["filter"]["score"] == best["score"]
+    assert found["kernels"][0]["score"] == max(each["score"] for each in found["kernels"])
+    assert "nope" in cli.mistake("filter", best["uid"], "--query", "nope")
+
+
+@pytest.mark.parametrize(
+    "arguments", [("query", "one"), ("query", "one", "-m", "x", "--max-images", "-1"), ("nothing",)]
+)
+def test_a_wrong_call_is_one_line(
+    arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["viscnn", *arguments, "--json"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    printed = capsys.readouterr()
+    assert printed.err.count("\n") == 1
+    assert json.loads(printed.out) == {"error": printed.err.strip().removeprefix("viscnn: "), "exitCode": 2}

@@ -89,20 +89,34 @@ class VISCNN(Session):
         name = name or model_name(source)
         zoo = build(recipe)
         architecture = read_architecture(zoo.module, zoo.input_shape)
-        named, note = self._image_source(images, zoo.images)
+        given = absolute(images) if images else self._registered_images(name, zoo.weights_hash, replace)
+        named, notes = self._image_source(given, zoo.images)
         report = load_model(self._graph, name, zoo, architecture, replace=replace, progress=progress)
         register(name, Entry(recipe, zoo.weights_hash, named or zoo.images))
-        if named is not None and (images or not self._graph.read("read/image_sets", model=name)):
-            self._save_images(name, importance, progress)
-        return dataclasses.replace(report, notes=note)
+        if named is not None and (images or not self._has_images(name, importance)):
+            notes += self._save_images(name, importance, progress)
+        return dataclasses.replace(report, notes=notes)
+
+    def _registered_images(self, name: str, weights_hash: str, replace: bool) -> str | None:
+        """The images that a model was ingested with: the same ingest without --images does not forget them."""
+        from viscnn.ingest.registry import registered
+
+        try:
+            return None if replace else registered(name, weights_hash).images
+        except NotInGraph:
+            return None
+
+    def _has_images(self, name: str, importance: bool) -> bool:
+        scored = not importance or self.model(name)["importanceQuery"] is not None
+        return scored and bool(self._graph.read("read/image_sets", model=name))
 
     def _image_source(self, given: str | None, default: str | None) -> tuple[str | None, tuple[str, ...]]:
         """The image source to use, opened once before anything is stored; a default that cannot be had is a note."""
         from viscnn.engine.sources import open_source
 
-        if given:
-            open_source(absolute(given))
-            return absolute(given), ()
+        if given and given != default:
+            open_source(given)
+            return given, ()
         try:
             if default:
                 open_source(default)
@@ -110,9 +124,9 @@ class VISCNN(Session):
             return None, (f"the model is stored without images: {error}",)
         return default, ()
 
-    def _save_images(self, name: str, importance: bool, progress: Progress) -> None:
-        """Store the image sets, and with `importance` the scores of `overall`."""
-        from viscnn.engine.images import images_hash
+    def _save_images(self, name: str, importance: bool, progress: Progress) -> tuple[str, ...]:
+        """Store the image sets, and with `importance` the scores of `overall`; returns what should be said."""
+        from viscnn.engine.images import images_hash, skipped_note
 
         collection = self.bundle(name).collection
         rows = [
@@ -123,9 +137,10 @@ class VISCNN(Session):
             }
             for each in collection.names()
         ]
+        self._graph.write("write/save_image_sets", model=name, rows=rows)
         if importance:
-            self.query("overall", model=name, progress=progress)
-        self._graph.write("write/save_image_sets", model=name, rows=rows)  # last: it says that all of this is done
+            return self.query("overall", model=name, progress=progress).warnings
+        return skipped_note(collection)
 
     def drop(self, name: str) -> None:
         """Remove a model and everything that belongs to it, and forget how it is built."""
@@ -252,15 +267,30 @@ class VISCNN(Session):
     # -- filters and images ----------------------------------------------------------------------------------------
 
     def filter(self, uid: str, *, query: str | None = None) -> dict[str, Any]:
-        """One filter with its layer and its score under a saved query; raises NotInGraph."""
-        found = self._graph.read("read/filter", uid=uid, query=query or "")
+        """One filter with its layer and its score under a saved query (the active one by default); raises NotInGraph."""
+        self._require_query(query)
+        active = query or self._active_query(uid)
+        found = self._graph.read("read/filter", uid=uid, query=active)
         if not found:
             raise NotInGraph(f"there is no filter {uid!r} in the graph (uids look like mnist/conv2/5)")
+        self.model(found[0]["model"])
         return found[0]
 
+    def _active_query(self, uid: str) -> str:
+        found = self._graph.read("read/model", model=uid.partition("/")[0])
+        return str(found[0]["activeQuery"] or "") if found else ""
+
+    def _require_query(self, query: str | None) -> None:
+        if query is not None:
+            from viscnn.engine.circuit import require_query
+
+            require_query(self._graph, query)
+
     def incoming_kernels(self, uid: str, *, query: str | None = None, limit: int = 10) -> list[dict[str, Any]]:
-        """The kernels into a filter with their weights, in the order of a saved query's scores (else of l1)."""
-        return self._graph.read("read/incoming_kernels", uid=uid, query=query or "", limit=limit)
+        """The kernels into a filter with their weights, by the scores of a saved query (the active one), else by l1."""
+        self._require_query(query)
+        active = query or self._active_query(uid)
+        return self._graph.read("read/incoming_kernels", uid=uid, query=active, limit=limit)
 
     def image_sets(self, model: str) -> list[dict[str, Any]]:
         """The stored image sets of a model, `overall` first."""

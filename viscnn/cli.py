@@ -5,6 +5,7 @@ standard error. Exit codes: 0 done, 2 the caller's mistake, 1 anything else. Com
 run, so that `viscnn --help` is instant.
 """
 
+import sys
 from typing import Annotated
 
 import typer
@@ -176,6 +177,7 @@ def circuit(
             images=images,
             progress=out.progress,
         )
+        out.notes(report.warnings)
         out.result(circuit_json(report), circuit_text(report))
 
 
@@ -277,8 +279,15 @@ def demo(
 
 
 def main() -> None:
-    """Entry point of the `viscnn` command."""
-    app(prog_name="viscnn")
+    """Entry point of the `viscnn` command; a wrong call is one line too."""
+    command = typer.main.get_command(app)
+    try:
+        sys.exit(command.main(prog_name="viscnn", standalone_mode=False))
+    except typer.BadParameter.__mro__[2] as error:  # ClickException, which typer does not export
+        message = " ".join(error.format_message().split())
+        sys.exit(console.fail(message or "see viscnn --help", 2, as_json="--json" in sys.argv))
+    except typer.Abort:
+        sys.exit(console.fail("stopped", 1, as_json="--json" in sys.argv))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ def as_markdown() -> str:
         "Made from `viscnn/cli.py` by `python -m viscnn.commands_page`; do not edit.",
         "",
         "Every command but `ui` and `demo` takes `--json`: one JSON object on standard output, nothing else.",
+        'A failing command prints one line on standard error; with `--json` also `{"error": ..., "exitCode": ...}`.',
         "Exit codes: 0 done, 2 the caller's mistake, 1 anything else.",
         "",
     ]

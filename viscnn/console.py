@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import logging
 import math
 import os
 import sys
@@ -18,7 +19,7 @@ from viscnn.errors import ViscnnError
 if TYPE_CHECKING:
     from viscnn.api import VISCNN
 
-__all__ = ["Output", "session", "table"]
+__all__ = ["Output", "fail", "session", "table"]
 
 
 class Output:
@@ -26,6 +27,7 @@ class Output:
 
     def __init__(self, as_json: bool) -> None:
         self._as_json = as_json
+        self._stdout = sys.stdout
         self._errors = Console(stderr=True, highlight=False)
         self._bar: Progress | None = None
         self._tasks: dict[str, Any] = {}
@@ -61,7 +63,7 @@ class Output:
         """Print the result: `data` as JSON, or `text` for people."""
         self.close()
         if self._as_json:
-            print(json.dumps(_finite(data), allow_nan=False, ensure_ascii=False))
+            print(_json(data), file=self._stdout)
         else:
             Console(highlight=False).print(text, markup=False, soft_wrap=isinstance(text, str))
 
@@ -71,6 +73,19 @@ class Output:
             self._bar.stop()
             self._bar = None
             self._tasks = {}
+
+
+def fail(message: str, exit_code: int, *, as_json: bool) -> int:
+    """Print an error: one line on standard error, with `--json` also an object on standard output."""
+    line = " ".join(message.split())
+    print(f"viscnn: {line}", file=sys.stderr)
+    if as_json:
+        print(_json({"error": line, "exitCode": exit_code}))
+    return exit_code
+
+
+def _json(data: dict[str, Any]) -> str:
+    return json.dumps(_finite(data), allow_nan=False, ensure_ascii=False)
 
 
 def _finite(value: Any) -> Any:
@@ -86,22 +101,25 @@ def _finite(value: Any) -> Any:
 
 @contextlib.contextmanager
 def session(as_json: bool) -> Iterator[Output]:
-    """Run a command: our errors become one line on standard error and their exit code."""
+    """Run a command: our errors become one line on standard error and their exit code.
+
+    With `as_json` whatever else prints (a user's model file, say) goes to standard error.
+    """
+    logging.getLogger("neo4j").addHandler(logging.NullHandler())  # its retries would be told on standard error
     output = Output(as_json)
     try:
-        yield output
+        with contextlib.redirect_stdout(sys.stderr if as_json else sys.stdout):
+            yield output
     except ViscnnError as error:
         output.close()
-        print(f"viscnn: {' '.join(str(error).split())}", file=sys.stderr)
-        raise typer.Exit(error.exit_code) from error
+        raise typer.Exit(fail(str(error), error.exit_code, as_json=as_json)) from error
     except BrokenPipeError:
         # the reader went away (`| head`): say nothing more, also not at shutdown
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
         output.close()
-        print("viscnn: stopped", file=sys.stderr)
-        raise typer.Exit(1) from None
+        raise typer.Exit(fail("stopped", 1, as_json=as_json)) from None
     finally:
         output.close()
 

@@ -29,7 +29,7 @@ READ_SECONDS = 60.0
 _SCHEMES = {kind + security for kind in ("bolt", "neo4j") for security in ("", "+s", "+ssc")}
 _DRIVER_OPTIONS: dict[str, Any] = {
     "connection_timeout": 10.0,
-    "max_transaction_retry_time": 30.0,
+    "max_transaction_retry_time": 8.0,
     "user_agent": "viscnn",
     "notifications_min_severity": "OFF",
 }

@@ -103,6 +103,7 @@ def circuit_json(report: "CircuitReport") -> dict[str, Any]:
         "scale": report.spec.scale,
         "ablation": evidence.ablation,
         **evidence.properties(),
+        "warnings": list(report.warnings),
         "inputs": report.inputs,
     }
 
@@ -120,7 +121,5 @@ def circuit_text(report: "CircuitReport") -> str:
         f"controls of the same size: {controls}, magnitude {evidence.pearson_magnitude:.3f}",
         f"on {checked}, {evidence.ablation} ablation, {evidence.nan_count} undefined correlations",
     ]
-    if selection.collapsed:
-        lines.append("no path of top-ranked kernels fits into the asked size: the strongest path stands in")
     lines.append(f"as paths: viscnn cypher circuit_paths uid={report.uid}")
     return "\n".join(lines)

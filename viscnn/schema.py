@@ -45,6 +45,7 @@ NODES = (
             "classes": "list of strings: names of the logits, in order",
             "logits": "integer: number of logits; 0 when the model returns maps",
             "importanceOutput": "string: the output that `importance` is towards (`loss`, or the last layer)",
+            "importanceQuery": "string: uid of the query whose scores are in `importance`; null when there are none",
             "mixesChannels": "boolean: some step between layers mixes channels (LRN)",
             "signCutoffs": "list of floats: signRatio below the first is inhibitory, above the second excitatory",
             "schemaVersion": "integer",

@@ -2,11 +2,11 @@
 // description: The properties of one model.
 // mode: read
 // parameter: model = "toy" -- name of the model
-// columns: name, architecture, status, weightsHash, inputShape, preprocess, classes, logits, importanceOutput, mixesChannels, signCutoffs, activeQuery, activeProjection, createdAt
+// columns: name, architecture, status, weightsHash, inputShape, preprocess, classes, logits, importanceOutput, importanceQuery, mixesChannels, signCutoffs, activeQuery, activeProjection, createdAt
 
 CYPHER 25
 MATCH (m:Model {name: $model})
 RETURN m.name AS name, m.architecture AS architecture, m.status AS status, m.weightsHash AS weightsHash,
   m.inputShape AS inputShape, m.preprocess AS preprocess, m.classes AS classes, m.logits AS logits,
-  m.importanceOutput AS importanceOutput, m.mixesChannels AS mixesChannels, m.signCutoffs AS signCutoffs,
+  m.importanceOutput AS importanceOutput, m.importanceQuery AS importanceQuery, m.mixesChannels AS mixesChannels, m.signCutoffs AS signCutoffs,
   m.activeQuery AS activeQuery, m.activeProjection AS activeProjection, m.createdAt AS createdAt

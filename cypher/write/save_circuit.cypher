@@ -2,11 +2,16 @@
 // description: Create a verified circuit with the filters and kernels that it includes, replacing one of the same uid.
 // mode: write
 // parameter: uid = "toy/circuit/second" -- uid of the circuit
-// parameter: properties = {"model": "toy"} -- properties of the circuit
+// parameter: properties = {"model": "toy", "query": "toy/query/one"} -- properties of the circuit
 // parameter: rows = [] -- uid and kernelInputs of each filter
 // columns: filters, kernels
 
 CYPHER 25
+MATCH (m:Model {name: $properties.model})
+SET m.name = m.name  // takes the model's lock: who removes the model waits, or has removed it
+WITH m
+WHERE m.status = 'complete'
+MATCH (:Query {uid: $properties.query})
 CALL () {
   MATCH (old:Circuit {uid: $uid})
   DETACH DELETE old

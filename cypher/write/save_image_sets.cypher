@@ -1,5 +1,5 @@
 // title: Save image sets
-// description: Store the image sets of a model, replacing those of the same name.
+// description: Store the image sets of a model in place of those it had.
 // mode: write
 // parameter: model = "toy" -- name of the model
 // parameter: rows = [] -- name, images and hash of each image set
@@ -7,6 +7,11 @@
 
 CYPHER 25
 MATCH (m:Model {name: $model})
+CALL (m) {
+  MATCH (gone:ImageSet {model: m.name})
+  WHERE NOT gone.name IN [row IN $rows | row.name]
+  DETACH DELETE gone
+}
 UNWIND $rows AS row
 MERGE (s:ImageSet {uid: $model + '/images/' + row.name})
 SET s.model = m.name, s.name = row.name, s.images = row.images, s.hash = row.hash

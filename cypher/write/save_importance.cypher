@@ -5,7 +5,11 @@
 // columns: filters, kernels
 
 CYPHER 25
-MATCH (q:Query {uid: $uid, status: 'complete'})-[s:SCORED]->(b:Filter)
+MATCH (q:Query {uid: $uid, status: 'complete'})
+MATCH (m:Model {name: q.model})
+SET m.importanceQuery = q.uid
+WITH q
+MATCH (q)-[s:SCORED]->(b:Filter)
 WITH b, s, s.kernelScores AS ks
 SET b.importance = s.score
 WITH b, ks

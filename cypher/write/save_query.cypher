@@ -8,6 +8,9 @@
 
 CYPHER 25
 MATCH (m:Model {name: $model})
+SET m.name = m.name  // takes the model's lock: who removes the model waits, or has removed it
+WITH m
+WHERE m.status = 'complete'
 MERGE (q:Query {uid: $uid})
   ON CREATE SET q += $properties, q.model = m.name, q.status = 'scoring'
 RETURN q.uid AS uid
