@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from viscnn.engine.bundle import Bundle
 from viscnn.engine.criteria import criterion_called
 from viscnn.engine.expression import parse
-from viscnn.engine.images import OVERALL, images_hash, skipped_note
+from viscnn.engine.images import OVERALL, ImageCollection, images_hash, skipped_note
 from viscnn.engine.output import parse_output
 from viscnn.engine.scoring import Progress, SetScores, score_images, score_key
 from viscnn.engine.target import Target, resolve
@@ -127,10 +127,7 @@ def score_query(
         available_images=len(available),
         effective_images=effective,
         images_hash=digest,
-        warnings=(
-            *skipped_note(bundle.collection),
-            *_warnings(effective, len(used), len(available), len(skipped), len(guessed)),
-        ),
+        warnings=_warnings(bundle.collection, effective, len(used), len(available), len(skipped), len(guessed)),
         seconds=phases.seconds,
     )
 
@@ -154,8 +151,10 @@ def _effective_images(parts: list[tuple[float, SetScores]]) -> float:
     return float(shares.sum()) ** 2 / squares if squares > 0 else 0.0
 
 
-def _warnings(effective: float, used: int, available: int, skipped: int, guessed: int) -> tuple[str, ...]:
-    found = []
+def _warnings(
+    collection: ImageCollection, effective: float, used: int, available: int, skipped: int, guessed: int
+) -> tuple[str, ...]:
+    found = list(skipped_note(collection))
     if used < available:
         found.append(f"{used} of {available} images were used (the same ones each time; see the maximum per image set)")
     if guessed:

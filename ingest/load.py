@@ -104,15 +104,15 @@ def _is_complete(graph: Graph, name: str, zoo: ZooModel, architecture: Architect
     found = graph.read("read/model", model=name)
     if not found or found[0]["status"] != "complete" or replace:
         return False
+    if found[0]["weightsHash"] != zoo.weights_hash or found[0]["inputShape"] != list(zoo.input_shape):
+        raise ModelError(
+            f"model {name!r} is stored with other weights or another input; --replace it, or choose a --name"
+        )
     properties = _model_properties(zoo, architecture)
     changed = [key for key in ("preprocess", "classes") if found[0][key] != properties[key]]
     if changed:
         raise ModelError(
             f"model {name!r} is stored with other {' and '.join(changed)}; --replace it, or choose a --name"
-        )
-    if found[0]["weightsHash"] != zoo.weights_hash or found[0]["inputShape"] != list(zoo.input_shape):
-        raise ModelError(
-            f"model {name!r} is stored with other weights or another input; --replace it, or choose a --name"
         )
     if not is_stored(graph, name, architecture):
         raise ModelError(f"model {name!r} is stored with other layers or steps; --replace it, or choose a --name")

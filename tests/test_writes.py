@@ -70,7 +70,7 @@ def test_a_saved_circuit_replaces_the_one_of_its_uid(graph: Graph) -> None:
             written = graph.write(
                 "write/save_circuit",
                 uid="toy/circuit/one",
-                properties={"model": "toy", "targetLayerIndex": 2},
+                properties={"model": "toy", "query": "toy/query/one", "targetLayerIndex": 2},
                 rows=rows,
             )
             assert written == [{"filters": 4, "kernels": 4}]
@@ -78,5 +78,21 @@ def test_a_saved_circuit_replaces_the_one_of_its_uid(graph: Graph) -> None:
         assert toy.uids(graph.read("read/circuit_paths")) == {
             ("toy/input/gray", "toy/conv1/0", f"toy/conv2/{c}") for c in (0, 2)
         }
-        empty = {"uid": "toy/circuit/empty", "properties": {"model": "toy"}, "rows": []}
+        known = {"model": "toy", "query": "toy/query/one"}
+        empty = {"uid": "toy/circuit/empty", "properties": known, "rows": []}
         assert graph.write("write/save_circuit", **empty) == [{"filters": 0, "kernels": 0}]
+
+
+def test_nothing_is_saved_for_a_model_or_query_that_is_gone(graph: Graph) -> None:
+    with toy.toy_graph(graph):
+        before = toy.snapshot(graph)
+        for properties in ({"model": "toy", "query": "gone"}, {"model": "gone", "query": "toy/query/one"}):
+            assert graph.write("write/save_circuit", uid="toy/circuit/x", properties=properties) == []
+        assert graph.write("write/save_query", model="gone", uid="gone/query/x") == []
+        assert toy.snapshot(graph) == before
+        graph.write("write/mark_dropping", model="toy")
+        marked = toy.snapshot(graph)
+        known = {"model": "toy", "query": "toy/query/one"}
+        assert graph.write("write/save_circuit", uid="toy/circuit/x", properties=known) == []
+        assert graph.write("write/save_query", model="toy", uid="toy/query/x") == []
+        assert toy.snapshot(graph) == marked

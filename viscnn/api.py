@@ -267,7 +267,7 @@ class VISCNN(Session):
     # -- filters and images ----------------------------------------------------------------------------------------
 
     def filter(self, uid: str, *, query: str | None = None) -> dict[str, Any]:
-        """One filter with its layer and its score under a saved query (the active one by default); raises NotInGraph."""
+        """One filter with its layer and its score under a saved query (the active one); raises NotInGraph."""
         self._require_query(query)
         active = query or self._active_query(uid)
         found = self._graph.read("read/filter", uid=uid, query=active)

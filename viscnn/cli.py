@@ -6,9 +6,10 @@ run, so that `viscnn --help` is instant.
 """
 
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.main import get_command
 
 from viscnn import console
 from viscnn.cli_server import server_app
@@ -278,14 +279,17 @@ def demo(
         run(out, port=port, browser=browser)
 
 
+_UsageError: Any = typer.BadParameter.__base__  # typer exports its subclass only
+
+
 def main() -> None:
     """Entry point of the `viscnn` command; a wrong call is one line too."""
-    command = typer.main.get_command(app)
+    command: Any = get_command(app)
     try:
         sys.exit(command.main(prog_name="viscnn", standalone_mode=False))
-    except typer.BadParameter.__mro__[2] as error:  # ClickException, which typer does not export
-        message = " ".join(error.format_message().split())
-        sys.exit(console.fail(message or "see viscnn --help", 2, as_json="--json" in sys.argv))
+    except _UsageError as error:
+        message = error.format_message()  # empty where the help was printed already
+        sys.exit(console.fail(message, 2, as_json="--json" in sys.argv) if message else 2)
     except typer.Abort:
         sys.exit(console.fail("stopped", 1, as_json="--json" in sys.argv))
 

@@ -19,7 +19,10 @@ CALL () {
 CREATE (c:Circuit)
 SET c = $properties, c.uid = $uid
 WITH c
-UNWIND $rows AS row
-MATCH (f:Filter {uid: row.uid})
-CREATE (c)-[:INCLUDES {kernelInputs: row.kernelInputs}]->(f)
-RETURN count(f) AS filters, sum(size(row.kernelInputs)) AS kernels
+CALL (c) {
+  UNWIND $rows AS row
+  MATCH (f:Filter {uid: row.uid})
+  CREATE (c)-[:INCLUDES {kernelInputs: row.kernelInputs}]->(f)
+  RETURN count(f) AS filters, sum(size(row.kernelInputs)) AS kernels
+}
+RETURN filters, kernels
