@@ -7,17 +7,15 @@ loop gets its rows ready-made; ours includes tracing, layout, making the rows, t
 """
 
 import argparse
-import contextlib
 import json
 import os
 import platform
 import statistics
 import sys
 import time
-from collections.abc import Iterator
 
-from viscnn import server
-from viscnn.config import environment_connection
+from running_server import connected
+
 from viscnn.graph import Graph
 from viscnn.ingest import rows
 from viscnn.ingest.architecture import Architecture, read_architecture
@@ -25,21 +23,6 @@ from viscnn.ingest.load import apply_schema, drop_model, load_model
 from viscnn.ingest.zoo import Recipe, ZooModel, build
 
 NAMES = ("bench-bare", "bench-ours")
-
-
-@contextlib.contextmanager
-def connected() -> Iterator[Graph]:
-    """A graph on the named or managed server; a server that was started here is stopped again."""
-    connection = environment_connection()
-    started = connection is None and not server.status().running
-    if started:
-        server.start()
-    try:
-        with Graph(connection or server.connection()) as graph:
-            yield graph
-    finally:
-        if started:
-            server.stop()
 
 
 def bare(graph: Graph, zoo: ZooModel, architecture: Architecture) -> float:

@@ -13,8 +13,8 @@ import time
 
 import neo4j
 import numpy as np
+from running_server import connected
 
-from ingest import connected
 from viscnn.graph import Graph
 from viscnn.ingest.architecture import Architecture, read_architecture
 from viscnn.ingest.load import drop_model, load_model
