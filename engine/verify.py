@@ -107,7 +107,8 @@ def verify(
     masks.append(worst_control(selection, network, targets, sources))
     masks.append(magnitude_control(selection, network, magnitudes, targets, sources))
     means = _mean_inputs(bundle, target) if spec.ablation == "mean" else {}
-    sums, responses = _run(bundle, target, masks, indices, means, spec)
+    skipped: list[str] = []
+    sums, responses = _run(bundle, target, masks, indices, means, spec, skipped)
     r = [each.r for each in sums]
     random = [value for value in r[1:-2] if not np.isnan(value)]
     return Evidence(
@@ -117,7 +118,7 @@ def verify(
         pearson_worst=r[-2],
         pearson_magnitude=r[-1],
         nan_count=int(np.isnan(r).sum()),
-        images=len(indices),
+        images=len(indices) - len(skipped),
         positions=responses[0].size,
         image_sets=sets,
         ablation=spec.ablation,
@@ -161,13 +162,17 @@ def _run(
     indices: tuple[int, ...],
     means: Mapping[str, Tensor],
     spec: VerifySpec,
+    skipped: list[str],
 ) -> tuple[list[PearsonSums], tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    """Correlation sums of every mask, and the whole responses of the network and of the first mask."""
+    """Correlation sums of every mask, and the whole responses of the network and of the first mask.
+
+    Paths of images that cannot be decoded are added to `skipped`.
+    """
     sums: list[PearsonSums | None] = [None] * len(masks)
     whole: list[NDArray[np.float64]] = []
     first: list[NDArray[np.float64]] = []
     others = _last_inputs(bundle, target, indices) if spec.ablation == "resample" else {}
-    for images, numbers in image_batches(bundle, indices, []):
+    for images, numbers in image_batches(bundle, indices, skipped):
         recording = record(bundle.architecture, images, last=target.layer, gradients=False)
         labels = label_tensor(numbers, recording.output)
         expected = target.response(recording, labels).double().numpy().ravel()

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor, nn
 
 from tests import nets, oracles, toy
@@ -312,6 +313,16 @@ def test_exchanging_images_needs_two(v: VISCNN, tmp_path: Path) -> None:
     pictures = toy.write_pictures(tmp_path, counts={"score/cat": 3, "check/cat": 1})
     with pytest.raises(ImagesError, match="needs two of them"):
         v.circuit(TARGET, model=MODEL, input="cat", images=str(pictures), ablation="resample")
+
+
+def test_images_that_cannot_be_decoded_do_not_count(v: VISCNN, tmp_path: Path) -> None:
+    pictures = toy.write_pictures(tmp_path, counts={"score/cat": 3, "check/cat": 4})
+    whole = tmp_path / "check" / "cat" / "whole.jpg"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8)).save(whole, quality=95)
+    (tmp_path / "check" / "cat" / "cut.jpg").write_bytes(whole.read_bytes()[:2000])
+    found = v.circuit(TARGET, model=MODEL, input="cat", images=str(pictures)).evidence
+    assert found.images == 5
+    assert found.positions % 5 == 0
 
 
 # --- the bundled network -----------------------------------------------------------------------------------------
