@@ -362,6 +362,7 @@ def test_lost_context_is_drawn_again(page: Page, address: str) -> None:
     page.wait_for_timeout(200)
     frames = ask(canvas, "n => { n.lose.restoreContext(); return n.frames; }")
     until(page, canvas, f"n => n.frames > {frames} && n.renderer.gl.getError() === 0 && n.drawn === 600")
+    assert ask(canvas, "n => n.drawn") == 600
 
 
 def test_dark_theme_has_its_own_colours(browser: Browser, address: str) -> None:

@@ -61,8 +61,9 @@ def shoot(page: Page, name: str) -> None:
 
 
 def seen(locator: Locator) -> None:
-    # queries and circuits are computed meanwhile, on whatever the machine has left
-    expect(locator).to_be_visible(timeout=3 * PATIENCE_MS)
+    # queries and circuits are computed meanwhile, on whatever the machine has left; while a page is drawn anew,
+    # Streamlit shows the old part beside the new one for a moment
+    expect(locator.first).to_be_visible(timeout=3 * PATIENCE_MS)
 
 
 def network(page: Page) -> Locator:
@@ -114,12 +115,18 @@ def test_main_path(browser: Browser, address: str, viscnn: VISCNN) -> None:
         source = viscnn.incoming_kernels(best, query=query["uid"], limit=1)[0]["source"]
         page.get_by_role("button", name=source.removeprefix("mnist/"), exact=True).click()
         seen(page.get_by_text("Kernel into"))
-        seen(page.get_by_alt_text(f"kernel {source} to {best}"))
+        kernel = page.get_by_alt_text(f"kernel {source} to {best}")
+        expect(kernel).to_have_count(1, timeout=PATIENCE_MS)  # until the filter's panel has gone, there are two
+        seen(kernel)
         shoot(page, "kernel")
 
         cypher(page)
         circuit(page, best)
         assert viscnn.circuits("mnist")[0]["target"] == f"filter:{best}"
+        visit(page, "Models")
+        seen(page.get_by_text("Ingest a model of the zoo"))
+        seen(page.get_by_text("1 models in").or_(page.get_by_text("1 model in")))
+        shoot(page, "models")
         assert problems == []
 
 
