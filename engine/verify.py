@@ -21,7 +21,7 @@ from viscnn.engine.capture import Intervention, Recording, convolve, record
 from viscnn.engine.connectivity import Mask, Network
 from viscnn.engine.controls import magnitude_control, random_control, worst_control
 from viscnn.engine.expression import parse
-from viscnn.engine.preservation import PearsonSums, spearman
+from viscnn.engine.preservation import PearsonSums, spearman, summarise
 from viscnn.engine.run import QueryReport
 from viscnn.engine.scoring import image_batches, label_tensor
 from viscnn.engine.selection import Selection
@@ -110,14 +110,13 @@ def verify(
     skipped: list[str] = []
     sums, responses = _run(bundle, target, masks, indices, means, spec, skipped)
     r = [each.r for each in sums]
-    random = [value for value in r[1:-2] if not np.isnan(value)]
     return Evidence(
         pearson=r[0],
         spearman=spearman(*responses),
-        pearson_random=float(np.mean(random)) if random else float("nan"),
+        pearson_random=summarise(r[1:-2]).mean,
         pearson_worst=r[-2],
         pearson_magnitude=r[-1],
-        nan_count=int(np.isnan(r).sum()),
+        nan_count=summarise(r).nan_count,
         images=len(indices) - len(skipped),
         positions=responses[0].size,
         image_sets=sets,

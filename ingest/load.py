@@ -16,8 +16,8 @@ from typing import Any
 
 from filelock import FileLock
 
-from viscnn.config import home_folder
-from viscnn.errors import ConfigError, ModelError, NotInGraph, StoredDataError
+from viscnn.config import made_home
+from viscnn.errors import ModelError, NotInGraph, StoredDataError
 from viscnn.graph import Graph
 from viscnn.ingest import layout, rows
 from viscnn.ingest.architecture import Architecture
@@ -91,12 +91,7 @@ def load_model(
 
 def _lock(name: str) -> FileLock:
     """Lets one ingest or removal of a model at a time run on this machine; `.keys` is held while keys are given out."""
-    folder = home_folder()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"cannot create {folder}: {error.strerror}; set VISCNN_HOME to a writable folder") from error
-    return FileLock(folder / f"ingest-{name}.lock")
+    return FileLock(made_home() / f"ingest-{name}.lock")
 
 
 def _is_complete(graph: Graph, name: str, zoo: ZooModel, architecture: Architecture, replace: bool) -> bool:

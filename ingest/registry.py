@@ -12,7 +12,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from viscnn.config import home_folder
+from viscnn.config import home_folder, made_home
 from viscnn.errors import ConfigError, NotInGraph
 from viscnn.ingest.zoo import Recipe
 
@@ -63,12 +63,7 @@ def _file() -> Path:
 
 
 def _lock() -> FileLock:
-    folder = home_folder()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"cannot create {folder}: {error.strerror}; set VISCNN_HOME to a writable folder") from error
-    return FileLock(folder / "registry.lock")
+    return FileLock(made_home() / "registry.lock")
 
 
 def _read() -> dict[str, dict[str, Any]]:

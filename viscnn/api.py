@@ -268,29 +268,25 @@ class VISCNN(Session):
 
     def filter(self, uid: str, *, query: str | None = None) -> dict[str, Any]:
         """One filter with its layer and its score under a saved query (the active one); raises NotInGraph."""
-        self._require_query(query)
-        active = query or self._active_query(uid)
-        found = self._graph.read("read/filter", uid=uid, query=active)
+        found = self._graph.read("read/filter", uid=uid, query=self._query_for(uid, query))
         if not found:
             raise NotInGraph(f"there is no filter {uid!r} in the graph (uids look like mnist/conv2/5)")
         self.model(found[0]["model"])
         return found[0]
 
-    def _active_query(self, uid: str) -> str:
-        found = self._graph.read("read/model", model=uid.partition("/")[0])
-        return str(found[0]["activeQuery"] or "") if found else ""
-
-    def _require_query(self, query: str | None) -> None:
+    def _query_for(self, uid: str, query: str | None) -> str:
+        """The saved query that is named, else the active one of the filter's model, else an empty text."""
         if query is not None:
             from viscnn.engine.circuit import require_query
 
-            require_query(self._graph, query)
+            return str(require_query(self._graph, query)["uid"])
+        found = self._graph.read("read/model", model=uid.partition("/")[0])
+        return str(found[0]["activeQuery"] or "") if found else ""
 
     def incoming_kernels(self, uid: str, *, query: str | None = None, limit: int = 10) -> list[dict[str, Any]]:
         """The kernels into a filter with their weights, by the scores of a saved query (the active one), else by l1."""
-        self._require_query(query)
-        active = query or self._active_query(uid)
-        return self._graph.read("read/incoming_kernels", uid=uid, query=active, limit=limit)
+        asked = self._query_for(uid, query)
+        return self._graph.read("read/incoming_kernels", uid=uid, query=asked, limit=limit)
 
     def image_sets(self, model: str) -> list[dict[str, Any]]:
         """The stored image sets of a model, `overall` first."""

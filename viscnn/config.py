@@ -19,7 +19,7 @@ import platformdirs
 
 from viscnn.errors import ConfigError
 
-__all__ = ["Connection", "cache_folder", "data_folder", "environment_connection", "home_folder"]
+__all__ = ["Connection", "cache_folder", "data_folder", "environment_connection", "home_folder", "made_home"]
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,15 @@ def home_folder() -> Path:
 
 def cache_folder() -> Path:
     """Folder of cached scores below the data folder, created on demand."""
-    folder = home_folder() / "cache"
+    return _made(home_folder() / "cache")
+
+
+def made_home() -> Path:
+    """The user's data folder, created on demand; raises ConfigError when it cannot be."""
+    return _made(home_folder())
+
+
+def _made(folder: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
