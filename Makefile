@@ -14,7 +14,7 @@ PYTHON ?= $(shell for name in python3 python3.11 python3.12 python3.13 python3.1
 	"$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$name" && break; done)
 BIN := .venv/bin
 INSTALLED := .venv/.installed
-BENCHMARKS := ingest score_memory
+BENCHMARKS := ingest score query
 BROWSERS := chromium chromium-browser google-chrome google-chrome-stable chrome
 export VISCNN_CHROMIUM ?= $(shell for path in "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome" \
 	/Applications/Chromium.app/Contents/MacOS/Chromium; do [ -x "$$path" ] && echo "$$path" && break; done)
@@ -26,7 +26,9 @@ help:
 
 .venv: $(INSTALLED)
 
-$(INSTALLED): pyproject.toml constraints.txt
+NATIVE := $(wildcard engine/native/*.cpp engine/native/*.h engine/native/build.py)
+
+$(INSTALLED): pyproject.toml constraints.txt hatch_build.py $(NATIVE)
 	@$(MAKE) --no-print-directory python
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || "$(PYTHON)" -m venv --clear .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt uv

@@ -12,7 +12,7 @@ import itertools
 import numpy as np
 
 from viscnn.engine.bundle import Bundle
-from viscnn.engine.circuit import _target_numbers, layer_network
+from viscnn.engine.circuit import layer_network, target_numbers
 from viscnn.engine.output import parse_output
 from viscnn.engine.preprocess import Preprocess
 from viscnn.engine.run import QuerySpec, score_query
@@ -48,7 +48,7 @@ def measure(bundle: Bundle, uid: str, ablations: tuple[str, ...], results: Resul
     )
     query = score_query(bundle, QuerySpec("overall", f"filter:{uid}", "taylor", 200))
     network = layer_network(bundle.name, bundle.architecture, list(query.kernels))
-    goal, sources = _target_numbers(bundle.architecture, target), np.arange(bundle.architecture.input_shape[0])
+    goal, sources = target_numbers(bundle.architecture, target), np.arange(bundle.architecture.input_shape[0])
     for scale, keep, ablation in itertools.product(SCALES, KEEPS, ablations):
         selection = select(network, goal, sources, keep=keep, scale=scale)
         spec = VerifySpec(ablation=ablation, max_images=64, random_controls=1)

@@ -16,6 +16,7 @@ import numpy as np
 from running_server import connected
 
 from viscnn.graph import Graph
+from viscnn.graph_scores import activate_scores
 from viscnn.ingest.architecture import Architecture, read_architecture
 from viscnn.ingest.load import drop_model, load_model
 from viscnn.ingest.zoo import Recipe, build
@@ -52,7 +53,7 @@ def measure(graph: Graph, uids: list[str], repeats: int) -> tuple[float, float]:
     for repeat in range(repeats + 1):
         for uid in uids:
             began = time.perf_counter()
-            graph.write("write/activate_query", model=NAME, uid=uid)
+            activate_scores(graph, uid)
             middle = time.perf_counter()
             graph.read("read/top_kernels", model=NAME, above=0.0, limit=20)
             if repeat:

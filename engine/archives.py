@@ -4,7 +4,7 @@ import hashlib
 import io
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -16,7 +16,7 @@ from PIL import Image
 
 from viscnn.engine.decode import decode
 from viscnn.engine.folders import SPLITS
-from viscnn.engine.images import ImageCollection, ImageItem, Part, part_of
+from viscnn.engine.images import ImageCollection, ImageItem, Part, Picture, part_of
 from viscnn.errors import ImagesError
 
 __all__ = ["from_arrays", "open_archive"]
@@ -193,18 +193,32 @@ def _collection(blocks: Sequence[_Block], classes: Sequence[str] | None, source:
     numbered = any(aliases for block in blocks for _, aliases in block.labels)
     return ImageCollection.of(
         (item for item, _ in rows),
-        _reader(rows),
+        lambda index: _picture(rows[index]),
         source=source,
         classes=_known(classes) if classes is not None and numbered else (),
         whole=Path(source).stem,
     )
 
 
-def _reader(rows: Sequence[tuple[ImageItem, Content]]) -> Callable[[int], Image.Image]:
-    def read(index: int) -> Image.Image:
-        item, content = rows[index]
-        if isinstance(content, memoryview):
-            return decode(io.BytesIO(content), item.path)
-        return Image.fromarray(content[:, :, 0] if content.ndim == 3 and content.shape[2] == 1 else content)
+@dataclass(frozen=True)
+class _JpegPicture:
+    path: str
+    content: bytes
 
-    return read
+    def decode(self) -> Image.Image:
+        return decode(io.BytesIO(self.content), self.path)
+
+
+@dataclass(frozen=True)
+class _PixelPicture:
+    content: NDArray[np.uint8]
+
+    def decode(self) -> Image.Image:
+        one_channel = self.content.ndim == 3 and self.content.shape[2] == 1
+        return Image.fromarray(self.content[:, :, 0] if one_channel else self.content)
+
+
+def _picture(row: tuple[ImageItem, Content]) -> Picture:
+    """The one image alone: what lies beside it in the archive does not travel to another process."""
+    item, content = row
+    return _JpegPicture(item.path, bytes(content)) if isinstance(content, memoryview) else _PixelPicture(content)

@@ -6,7 +6,7 @@ layers. The pass ends at the target's layer.
 """
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
+from viscnn.engine.padding import padded
 from viscnn.errors import StoredDataError
 from viscnn.ingest.architecture import Architecture, LayerSpec
 
@@ -29,9 +30,10 @@ class Recording:
     """Maps of one batch by layer name; `output` is what the model returned, or None when it stopped earlier.
 
     Attributes:
-        inputs: x, the maps (N, C, H, W) that a convolution reads.
+        inputs: x, the maps (N, C, H, W) that a convolution reads, without gradient.
         maps: Z = conv(x) + b, (N, O, P, Q).
         activated: a = phi(Z) where one pointwise activation alone consumes Z, else Z.
+        map_edges, activated_edges: where the gradients dT/dZ and dT/da are taken.
     """
 
     inputs: dict[str, Tensor] = field(default_factory=dict)
@@ -41,16 +43,16 @@ class Recording:
     activated_edges: dict[str, GradientEdge] = field(default_factory=dict)
     output: Tensor | None = None
 
-    def gradients(self, total: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """dT/dZ and dT/da by layer name for T = `total` (a scalar); layers that T does not depend on are absent."""
-        names = list(self.map_edges)
-        edges = [*self.map_edges.values(), *(self.activated_edges[name] for name in names)]
-        found = torch.autograd.grad(total, edges, allow_unused=True)
-        of_maps, of_activated = found[: len(names)], found[len(names) :]
-        return (
-            {name: gradient for name, gradient in zip(names, of_maps, strict=True) if gradient is not None},
-            {name: gradient for name, gradient in zip(names, of_activated, strict=True) if gradient is not None},
-        )
+    def gradients(self, total: Tensor, *, retain: bool = False) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """dT/dZ and dT/da by layer name for T = `total` (a scalar); layers that T does not depend on are absent.
+
+        Args:
+            retain: keep the recorded pass for the gradients of another T.
+        """
+        edges = [*self.map_edges.values(), *self.activated_edges.values()]
+        found = torch.autograd.grad(total, edges, allow_unused=True, retain_graph=retain)
+        count = len(self.map_edges)
+        return _present(self.map_edges, found[:count]), _present(self.activated_edges, found[count:])
 
 
 def convolve(x: Tensor, convolution: nn.Conv2d, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -60,13 +62,8 @@ def convolve(x: Tensor, convolution: nn.Conv2d, weight: Tensor, bias: Tensor | N
     )
 
 
-def padded(x: Tensor, convolution: nn.Conv2d) -> Tensor:
-    """Input maps with the convolution's padding applied."""
-    amounts = convolution._reversed_padding_repeated_twice
-    if not any(amounts):
-        return x
-    mode = "constant" if convolution.padding_mode == "zeros" else convolution.padding_mode
-    return F.pad(x, list(amounts), mode=mode)
+def _present(names: Iterable[str], gradients: Iterable[Tensor | None]) -> dict[str, Tensor]:
+    return {name: each for name, each in zip(names, gradients, strict=True) if each is not None}
 
 
 class _Stop(Exception):
@@ -74,49 +71,80 @@ class _Stop(Exception):
 
 
 class _Recorder(fx.Interpreter):
-    def __init__(
-        self,
-        architecture: Architecture,
-        last: LayerSpec | None,
-        interventions: Mapping[str, Intervention],
-        gradients: bool,
-    ) -> None:
+    def __init__(self, architecture: Architecture, asked: "_Asked") -> None:
         super().__init__(architecture.module)
+        self.extra_traceback = False  # it would be written into the message of our own errors
         self.recording = Recording()
         self._convolutions = {layer.node: layer for layer in architecture.layers}
         self._activations = {
             layer.activation_node: layer for layer in architecture.layers if layer.activation_node is not None
         }
-        self._last = last
-        self._interventions = interventions
-        self._gradients = gradients
+        self._asked = asked
 
     def run_node(self, n: fx.Node) -> Any:
-        layer = self._convolutions.get(n.name)
-        value = super().run_node(n) if layer is None else self._convolve(n, layer)
-        if n.name in self._activations:
-            self._keep_activated(self._activations[n.name], value)
+        layer, activated = self._convolutions.get(n.name), self._activations.get(n.name)
+        if layer is not None:
+            return self._convolve(n, layer)
+        if activated is None:
+            return super().run_node(n)
+        if self._asked.spares(activated):
+            value = torch.relu_(self.fetch_args_kwargs_from_env(n)[0][0])  # nothing else reads Z
+        else:
+            value = super().run_node(n)
+        self._keep_activated(activated, value)
         return value
 
     def _convolve(self, n: fx.Node, layer: LayerSpec) -> Tensor:
         (x,), _ = self.fetch_args_kwargs_from_env(n)
         convolution = self.fetch_attr(str(n.target))
-        intervention = self._interventions.get(layer.name)
-        z = convolution(x) if intervention is None else intervention(x, convolution)
+        intervention = self._asked.interventions.get(layer.name)
+        z: Tensor = convolution(x) if intervention is None else intervention(x, convolution)
+        if not _finite(z):
+            raise StoredDataError(
+                f"the maps of layer {layer.name} hold NaN or infinity; check the weights and the images"
+            )
         self.recording.inputs[layer.name] = x.detach()
-        self.recording.maps[layer.name] = z
-        if self._gradients:
+        if self._asked.keeps(layer):
+            self.recording.maps[layer.name] = z
+        if self._asked.gradients:
             self.recording.map_edges[layer.name] = get_gradient_edge(z)
-        if layer.activation_node is None or layer == self._last:  # for the target's filters a = Z
+        ends = layer == self._asked.last and not (self._asked.last_activated and layer.activation_node)
+        if layer.activation_node is None or ends:  # for the target's filters a = Z
             self._keep_activated(layer, z)
-        if layer == self._last:
+        if ends:
             raise _Stop
         return z
 
     def _keep_activated(self, layer: LayerSpec, a: Tensor) -> None:
         self.recording.activated[layer.name] = a
-        if self._gradients:
+        if self._asked.gradients and self._asked.needs_activated_gradient(layer):
             self.recording.activated_edges[layer.name] = get_gradient_edge(a)
+        if layer == self._asked.last and self._asked.last_activated:
+            raise _Stop
+
+
+@dataclass(frozen=True)
+class _Asked:
+    last: LayerSpec | None
+    last_activated: bool
+    gradients: bool
+    interventions: Mapping[str, Intervention]
+    sparing: Collection[str] | None
+
+    def keeps(self, layer: LayerSpec) -> bool:
+        return self.sparing is None or layer.name in self.sparing
+
+    def spares(self, layer: LayerSpec) -> bool:
+        """Whether its ReLU may overwrite Z; where that is kept, or an intervention may have kept it, it may not."""
+        return layer.activation == "relu" and not self.keeps(layer) and layer.name not in self.interventions
+
+    def needs_activated_gradient(self, layer: LayerSpec) -> bool:
+        return self.sparing is None or layer.activation != "relu"
+
+
+def _finite(maps: Tensor) -> bool:
+    """Whether all values are finite: their sum is, in nearly every case; only else is each one looked at."""
+    return bool(maps.detach().sum().isfinite()) or bool(maps.isfinite().all())
 
 
 def record(
@@ -124,25 +152,28 @@ def record(
     images: Tensor,
     *,
     last: LayerSpec | None = None,
+    last_activated: bool = False,
     gradients: bool = True,
     interventions: Mapping[str, Intervention] | None = None,
+    sparing: Collection[str] | None = None,
 ) -> Recording:
     """Run the network on a batch (N, C, H, W) and keep its maps.
 
     Args:
         last: stop after this layer's convolution; None runs to the model's output.
+        last_activated: stop only after that layer's activation.
         gradients: keep gradient edges, so that `Recording.gradients` can be asked.
         interventions: replaced convolutions by layer name.
+        sparing: keep the maps Z of these layers only, and no dT/da behind a ReLU, where a dT/da = a dT/dZ: what
+            scores need, in less memory.
 
     Raises:
         StoredDataError: a map or the output holds NaN or infinity; the layer is named.
     """
-    recorder = _Recorder(architecture, last, interventions or {}, gradients)
+    recorder = _Recorder(architecture, _Asked(last, last_activated, gradients, interventions or {}, sparing))
     with torch.set_grad_enabled(gradients), contextlib.suppress(_Stop):
         recorder.recording.output = recorder.run(images.detach().requires_grad_(gradients))
-    for name, maps in recorder.recording.maps.items():
-        if not torch.isfinite(maps).all():
-            raise StoredDataError(f"the maps of layer {name} hold NaN or infinity; check the weights and the images")
-    if recorder.recording.output is not None and not torch.isfinite(recorder.recording.output).all():
+    output = recorder.recording.output
+    if output is not None and not _finite(output):
         raise StoredDataError("the model's output holds NaN or infinity; check the weights and the images")
     return recorder.recording

@@ -20,7 +20,7 @@ from viscnn.engine.connectivity import LayerScores, Mask, Network
 from viscnn.engine.criteria import criterion_called
 from viscnn.engine.output import parse_output
 from viscnn.engine.run import QueryReport, QuerySpec, read_scores, run_query
-from viscnn.engine.scoring import Progress
+from viscnn.engine.scoring import Running
 from viscnn.engine.selection import SCALES, Selection, select
 from viscnn.engine.target import Target, resolve
 from viscnn.engine.verify import ABLATIONS, Evidence, VerifySpec, check_images, verify
@@ -39,6 +39,7 @@ __all__ = [
     "require_query",
     "run_circuit",
     "store",
+    "target_numbers",
 ]
 
 DEFAULT_SCALE = "sum"
@@ -111,7 +112,7 @@ def run_circuit(
     asked: QuerySpec,
     spec: CircuitSpec,
     *,
-    progress: Progress = lambda step, done, total: None,
+    running: Running | None = None,
 ) -> CircuitReport:
     """Score `asked` (whose output is the circuit's target) unless it is stored, then extract, verify and store.
 
@@ -122,7 +123,7 @@ def run_circuit(
     output = parse_output(asked.output or "loss")
     target = resolve(output, model=bundle.name, architecture=bundle.architecture, classes=bundle.classes)
     check_images(bundle, asked.input, spec.verify.max_images)  # before anything is stored
-    query = run_query(graph, bundle, asked, activate=False, progress=progress)
+    query = run_query(graph, bundle, asked, activate=False, running=running)
     report = extract(graph, bundle, query, target, spec)
     store(graph, report)
     return report
@@ -138,7 +139,7 @@ def extract(graph: Graph, bundle: Bundle, query: QueryReport, target: Target, sp
     spec.check()
     architecture = bundle.architecture
     network = layer_network(bundle.name, architecture, _stored_kernels(graph, bundle, query.uid))
-    targets = _target_numbers(architecture, target)
+    targets = target_numbers(architecture, target)
     sources = np.arange(architecture.input_shape[0])
     selection = select(
         network,
@@ -160,7 +161,7 @@ def extract(graph: Graph, bundle: Bundle, query: QueryReport, target: Target, sp
         selection=selection,
         evidence=evidence,
         inputs=_kept_inputs(bundle.name, architecture, selection.mask),
-        target_layer_index=(target.layer or architecture.layers[-1]).index,
+        target_layer_index=max(layer.index for layer, _ in target.filters),
         warnings=(*query.warnings, *_caveats(selection, evidence)),
     )
 
@@ -191,11 +192,16 @@ def _stored_kernels(graph: Graph, bundle: Bundle, uid: str) -> list[NDArray[np.f
     return kernels
 
 
-def _target_numbers(architecture: Architecture, target: Target) -> NDArray[np.int64]:
-    """Numbers of the filters that the circuit must reach: one filter, or all of a layer (the last, for logits)."""
-    layer = target.layer or architecture.layers[-1]
-    start = architecture.input_shape[0] + sum(each.filters for each in architecture.layers[: layer.index - 1])
-    return np.arange(start, start + layer.filters) if target.channel is None else np.array([start + target.channel])
+def target_numbers(architecture: Architecture, target: Target) -> NDArray[np.int64]:
+    """Numbers of the filters that the circuit must reach: those that T reads (the last layer's, for logits)."""
+    ends = np.cumsum([architecture.input_shape[0], *(layer.filters for layer in architecture.layers)])
+    starts = dict(zip((layer.name for layer in architecture.layers), ends[:-1], strict=True))
+    return np.concatenate(
+        [
+            starts[layer.name] + np.array(range(layer.filters) if channels is None else channels, dtype=np.int64)
+            for layer, channels in target.filters
+        ]
+    )
 
 
 def _kept_inputs(model: str, architecture: Architecture, mask: Mask) -> dict[str, list[int]]:

@@ -1,6 +1,7 @@
 """Edge maps A_oi = W_oi * x_i of one image, a few input channels at a time: never all of them at once.
 
-All edge maps of VGG-16 at 224 take 6.8 GB per image; a part here takes about 4 MB (one input channel at least).
+All edge maps of VGG-16 at 224 take 6.8 GB per image; a part here takes about 4 MB (one input channel at least). This
+is the slowest way to the sums of `EdgeProducts`, and the one that runs on any device and in any precision.
 """
 
 from collections.abc import Iterator
@@ -11,9 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.grad import conv2d_weight
 
-from viscnn.engine.capture import padded
+from viscnn.engine.geometry import EdgeProducts, Geometry
+from viscnn.engine.padding import padded
 
-__all__ = ["EdgeMaps", "edge_maps", "weight_gradient"]
+__all__ = ["EdgeMaps", "edge_maps", "products", "weight_gradient"]
 
 PART_FLOATS = 1_000_000
 
@@ -33,53 +35,56 @@ class EdgeMaps:
     maps: Tensor
 
 
-def edge_maps(x: Tensor, convolution: nn.Conv2d, alive: Tensor) -> Iterator[EdgeMaps]:
+def products(x: Tensor, weight: Tensor, gradient: Tensor, geometry: Geometry, *, signed: bool) -> EdgeProducts:
+    """The sums of edge maps times gradients; the contract of every tier (see edge_products.py)."""
+    absolute = torch.zeros(weight.shape[:2], dtype=x.dtype, device=x.device)
+    plain, of_maps = torch.zeros_like(absolute), torch.zeros_like(absolute)
+    for image, slopes in zip(x, gradient.flatten(2), strict=True):
+        for part in edge_maps(image, weight, geometry, slopes.abs().amax(dim=1) > 0):
+            weighted = part.maps.mul_(slopes[part.outputs])  # (i, o, positions)
+            absolute[part.outputs, part.inputs] += torch.linalg.vector_norm(weighted, ord=1, dim=2).T
+            if signed:
+                each = weighted.sum(dim=2).T
+                plain[part.outputs, part.inputs] += each
+                of_maps[part.outputs, part.inputs] += each.abs()
+    return EdgeProducts(absolute, plain, of_maps) if signed else EdgeProducts(absolute)
+
+
+def edge_maps(x: Tensor, weight: Tensor, geometry: Geometry, alive: Tensor) -> Iterator[EdgeMaps]:
     """The edge maps of one image's input maps x (C, H, W), without bias, part by part.
 
     Args:
-        convolution: any 2-D convolution: stride, padding and its mode, dilation and groups are its own.
+        weight: (filters, inputs per group, rows, columns).
         alive: (filters,) which outputs are wanted.
     """
-    image = padded(x.unsqueeze(0), convolution)
-    group_filters = convolution.out_channels // convolution.groups
-    inputs = convolution.in_channels // convolution.groups
-    weight = convolution.weight.flatten(2)  # (O, I, kernel entries)
-    for group in range(convolution.groups):
-        outputs = torch.arange(group * group_filters, (group + 1) * group_filters)
+    left, right, top, bottom = geometry.padding
+    image = F.pad(x.unsqueeze(0), [left, right, top, bottom])
+    group_filters, inputs = len(weight) // geometry.groups, weight.shape[1]
+    for group in range(geometry.groups):
+        outputs = torch.arange(group * group_filters, (group + 1) * group_filters, device=x.device)
         outputs = outputs[alive[outputs]]
         if len(outputs) == 0:
             continue
         channels = image[:, group * inputs : (group + 1) * inputs]
-        for part in _parts(channels, convolution, max(len(outputs), weight.shape[2])):
-            patches = _patches(channels[:, part], convolution)  # (i, kernel entries, positions)
-            kernels = weight[outputs, part].transpose(0, 1)  # (i, o, kernel entries)
+        for part in _parts(channels, weight, geometry, len(outputs)):
+            patches = F.unfold(channels[:, part], weight.shape[2:], geometry.dilation, 0, geometry.stride)
+            patches = patches.view(part.stop - part.start, weight[0, 0].numel(), -1)  # (i, kernel entries, positions)
+            kernels = weight[outputs, part].flatten(2).transpose(0, 1)  # (i, o, kernel entries)
             yield EdgeMaps(outputs, part, torch.bmm(kernels, patches))
 
 
-def _parts(channels: Tensor, convolution: nn.Conv2d, maps: int) -> Iterator[slice]:
-    """Slices of the inputs; each input takes `maps` maps: its edge maps, or its patches where these are more."""
-    rows, columns = _output_size(channels, convolution)
-    step = max(1, PART_FLOATS // (maps * rows * columns))
+def _parts(channels: Tensor, weight: Tensor, geometry: Geometry, outputs: int) -> Iterator[slice]:
+    """Slices of the inputs; each input takes `outputs` edge maps, or its patches where these are more."""
+    rows, columns = (
+        (size - dilation * (kernel - 1) - 1) // stride + 1
+        for size, kernel, stride, dilation in zip(
+            channels.shape[2:], weight.shape[2:], geometry.stride, geometry.dilation, strict=True
+        )
+    )
+    step = max(1, PART_FLOATS // (max(outputs, weight[0, 0].numel()) * rows * columns))
     count = channels.shape[1]
     for start in range(0, count, step):
         yield slice(start, min(start + step, count))
-
-
-def _output_size(image: Tensor, convolution: nn.Conv2d) -> tuple[int, int]:
-    sizes = [
-        (size - dilation * (kernel - 1) - 1) // stride + 1
-        for size, kernel, stride, dilation in zip(
-            image.shape[2:], convolution.kernel_size, convolution.stride, convolution.dilation, strict=True
-        )
-    ]
-    return sizes[0], sizes[1]
-
-
-def _patches(channels: Tensor, convolution: nn.Conv2d) -> Tensor:
-    """Patches (i, kernel entries, positions) of padded maps (1, i, H, W)."""
-    entries = convolution.kernel_size[0] * convolution.kernel_size[1]
-    unfolded = F.unfold(channels, convolution.kernel_size, convolution.dilation, 0, convolution.stride)
-    return unfolded.view(channels.shape[1], entries, -1)
 
 
 def weight_gradient(x: Tensor, convolution: nn.Conv2d, gradient: Tensor) -> Tensor:

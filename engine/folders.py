@@ -3,7 +3,7 @@
 import csv
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -162,7 +162,7 @@ def _collection(
         items.append(ImageItem(entry.path, image_hash, entry.label, entry.part or part_of(image_hash), entry.aliases))
     return ImageCollection.of(
         items,
-        _reader(root, items),
+        lambda index: _FilePicture(root, items[index].path),
         source=str(source),
         skipped=left_out,
         classes=[(name, ()) for name in classes],
@@ -193,15 +193,18 @@ def _inspect(root: Path, path: str) -> tuple[str, str | None]:
         return "", f"unreadable ({getattr(error, 'strerror', None) or error})"
 
 
-def _reader(root: Path, items: Sequence[ImageItem]) -> Callable[[int], Image.Image]:
-    def read(index: int) -> Image.Image:
-        path = items[index].path
-        try:
-            if _outside(root, path):
-                raise ImagesError(f"image {path} leaves the folder {root}")
-            with (root / path).open("rb") as file:
-                return decode(file, path)
-        except OSError as error:
-            raise ImagesError(f"image {path} cannot be read: {error.strerror}") from error
+@dataclass(frozen=True)
+class _FilePicture:
+    """A file below `root`, opened whenever it is decoded."""
 
-    return read
+    root: Path
+    path: str
+
+    def decode(self) -> Image.Image:
+        try:
+            if _outside(self.root, self.path):
+                raise ImagesError(f"image {self.path} leaves the folder {self.root}")
+            with (self.root / self.path).open("rb") as file:
+                return decode(file, self.path)
+        except OSError as error:
+            raise ImagesError(f"image {self.path} cannot be read: {error.strerror}") from error

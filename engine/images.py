@@ -8,12 +8,11 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal, Self
+from typing import Literal, Protocol, Self
 
 from PIL import Image
 
 from viscnn.engine.names import Names, composed, quote
-from viscnn.engine.preprocess import Preprocess, batches
 from viscnn.errors import ExpressionError, ImagesError, nearest
 
 __all__ = [
@@ -22,8 +21,7 @@ __all__ = [
     "ImageCollection",
     "ImageItem",
     "Part",
-    "Preprocess",
-    "batches",
+    "Picture",
     "images_hash",
     "part_of",
     "skipped_note",
@@ -33,6 +31,14 @@ Part = Literal["score", "check"]
 OVERALL = "overall"
 SCORE_SHARE = 0.7
 _MOST_SUGGESTED = 5000  # difflib takes a second for more names
+
+
+class Picture(Protocol):
+    """One image, not yet decoded: small, and picklable, so that another process can decode it."""
+
+    def decode(self) -> Image.Image:
+        """The decoded picture; raises ImagesError, which names its path."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -120,7 +126,7 @@ class ImageCollection:
         skipped: path and reason of every file that is no usable image.
         sets: positions in `items` by name of the image set; a set may be empty.
         aliases: other names of the sets, such as wnids.
-        reader: decodes one image, given its position.
+        reader: gives one image, not yet decoded, by its position.
         source: what the images were read from, for messages.
     """
 
@@ -128,14 +134,14 @@ class ImageCollection:
     skipped: tuple[tuple[str, str], ...]
     sets: Mapping[str, tuple[int, ...]]
     aliases: Mapping[str, tuple[str, ...]] = field(repr=False)
-    reader: Callable[[int], Image.Image] = field(repr=False)
+    reader: Callable[[int], Picture] = field(repr=False)
     source: str
 
     @classmethod
     def of(
         cls,
         items: Iterable[ImageItem],
-        reader: Callable[[int], Image.Image],
+        reader: Callable[[int], Picture],
         *,
         source: str,
         skipped: Iterable[tuple[str, str]] = (),
@@ -146,7 +152,7 @@ class ImageCollection:
 
         Args:
             items: the images.
-            reader: decodes one image, given its position.
+            reader: gives one image, not yet decoded, by its position.
             source: what they were read from, for messages.
             skipped: path and reason of files that are no usable images.
             classes: labels with their aliases that exist even where no image bears them, in their order.
@@ -177,7 +183,7 @@ class ImageCollection:
         Raises:
             ImagesError: names the path; the image is corrupt, gone, or outside the source's root.
         """
-        return self.reader(index)
+        return self.reader(index).decode()
 
     def find(self, name: str) -> Found:
         """The image set that `name` means, else the image whose path or file name it is.

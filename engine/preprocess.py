@@ -1,12 +1,13 @@
-"""From a picture to the tensor that a model was trained on, and from many pictures to batches."""
+"""From a picture to the tensor that a model was trained on."""
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from viscnn.errors import ImagesError, StoredDataError
@@ -14,9 +15,7 @@ from viscnn.errors import ImagesError, StoredDataError
 if TYPE_CHECKING:
     import torch
 
-    from viscnn.engine.images import ImageCollection
-
-__all__ = ["Preprocess", "batches"]
+__all__ = ["Preprocess"]
 
 _FILTERS = {
     "nearest": Image.Resampling.NEAREST,
@@ -124,11 +123,20 @@ class Preprocess:
         """Float32 tensor (C, H, W) of a picture of any mode."""
         import torch
 
+        return self.normalise(torch.from_numpy(self.pixels(image)))
+
+    def pixels(self, image: Image.Image) -> NDArray[np.uint8]:
+        """The picture as the model sees it, before scaling: (H, W, C)."""
         picture = self.crop(image)
-        pixels = np.asarray(picture, dtype=np.float32).reshape(picture.height, picture.width, self.channels)
-        mean, std = (np.asarray(each, dtype=np.float32) for each in (self.mean, self.std))
-        values = (pixels * np.float32(self.scale) - mean) / std
-        return torch.from_numpy(np.ascontiguousarray(values.transpose(2, 0, 1)))
+        return np.array(picture, dtype=np.uint8).reshape(picture.height, picture.width, self.channels)
+
+    def normalise(self, pixels: "torch.Tensor") -> "torch.Tensor":
+        """`(pixels * scale - mean) / std` of uint8 pixels (..., H, W, C), as float32 (..., C, H, W)."""
+        import torch
+
+        mean, std = (torch.tensor(each, dtype=torch.float32)[:, None, None] for each in (self.mean, self.std))
+        values = pixels.movedim(-1, -3).to(torch.float32, memory_format=torch.contiguous_format)
+        return values.mul_(self.scale).sub_(mean).div_(std)
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:
@@ -137,59 +145,3 @@ def _eight_bit(image: Image.Image) -> Image.Image:
         return image
     values = np.asarray(image).astype(np.int64)
     return Image.fromarray(np.clip(values >> 8, 0, 255).astype(np.uint8))
-
-
-def batches(
-    collection: "ImageCollection",
-    indices: Sequence[int],
-    preprocess: Preprocess,
-    *,
-    batch_size: int,
-    on_skip: Callable[[str, str], None] = lambda path, reason: None,
-) -> Iterator[tuple[list[int], "torch.Tensor"]]:
-    """Images as batches, in order; every batch but the last is full.
-
-    Args:
-        collection: where the images are read from.
-        indices: images, by their position in `collection.items`.
-        preprocess: applied to each picture.
-        batch_size: images per batch.
-        on_skip: called with path and reason for every image that cannot be decoded; it is left out.
-
-    Yields:
-        Positions *in `indices`* of the batch's images, and their float32 tensor (n, C, H, W).
-
-    Raises:
-        ImagesError: no image at all, none that can be decoded, or images of unlike sizes.
-    """
-    import torch
-
-    if not indices:
-        raise ImagesError("no images: the image set is empty")
-    first_flaw, any_read = "", False
-    positions: list[int] = []
-    tensors: list[torch.Tensor] = []
-    for position, index in enumerate(indices):
-        try:
-            tensor = preprocess.apply(collection.read(index))
-        except ImagesError as error:
-            first_flaw = first_flaw or str(error)
-            on_skip(collection.items[index].path, str(error))
-            continue
-        _check_alike([*tensors[:1], tensor], collection.items[index].path)
-        any_read = True
-        positions.append(position)
-        tensors.append(tensor)
-        if len(tensors) == batch_size:
-            yield positions, torch.stack(tensors)
-            positions, tensors = [], []
-    if tensors:
-        yield positions, torch.stack(tensors)
-    if not any_read:
-        raise ImagesError(f"none of the {len(indices)} images can be decoded: {first_flaw}")
-
-
-def _check_alike(tensors: "Sequence[torch.Tensor]", path: str) -> None:
-    sizes = [f"{each.shape[1]}x{each.shape[2]}" for each in tensors]
-    if sizes[0] != sizes[-1]:
-        raise ImagesError(f"images of unlike sizes ({path} is {sizes[-1]}, not {sizes[0]}); give the input size")

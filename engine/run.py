@@ -7,7 +7,8 @@ scored once, cached, and combined linearly. Scores are stored raw and signed; vi
 import hashlib
 import json
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,16 +16,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from viscnn.engine.bundle import Bundle
-from viscnn.engine.criteria import criterion_called
-from viscnn.engine.expression import parse
+from viscnn.engine.criteria import Criterion, criterion_called
+from viscnn.engine.expression import Expression, parse
 from viscnn.engine.images import OVERALL, ImageCollection, images_hash, skipped_note
 from viscnn.engine.output import parse_output
-from viscnn.engine.scoring import Progress, SetScores, score_images, score_key
+from viscnn.engine.scoring import Job, Running, score_jobs, score_key
+from viscnn.engine.sums import SetScores
 from viscnn.engine.target import Target, resolve
 from viscnn.errors import StoredDataError
 from viscnn.graph import Graph
+from viscnn.graph_scores import ScoredLayer, activate_scores, save_importance, save_scores
 
-__all__ = ["DEFAULT_OUTPUT", "QueryReport", "QuerySpec", "read_scores", "run_query", "score_query"]
+__all__ = [
+    "DEFAULT_OUTPUT",
+    "QueryReport",
+    "QuerySpec",
+    "read_scores",
+    "run_queries",
+    "run_query",
+    "score_queries",
+    "score_query",
+]
 
 FEW_EFFECTIVE = 5.0
 
@@ -84,7 +96,7 @@ def score_query(
     bundle: Bundle,
     spec: QuerySpec,
     *,
-    progress: Progress = lambda step, done, total: None,
+    running: Running | None = None,
     phases: Phases | None = None,
 ) -> QueryReport:
     """Compute the scores of a query without touching the graph.
@@ -93,7 +105,47 @@ def score_query(
         ExpressionError: a malformed or unknown input, output or criterion.
         ImagesError: an image set is empty.
     """
+    return score_queries(bundle, [spec], running=running, phases=phases)[0]
+
+
+def score_queries(
+    bundle: Bundle,
+    specs: Sequence[QuerySpec],
+    *,
+    running: Running | None = None,
+    phases: Phases | None = None,
+) -> list[QueryReport]:
+    """Several queries at once: each image set is read and run once for all the queries that use it."""
     phases = phases or Phases()
+    asked = [_asked(bundle, spec) for spec in specs]
+    phases.end("images")
+    jobs: dict[tuple[int, ...], dict[tuple[str, str], Job]] = {}
+    for each in asked:
+        for indices in each.chosen.values():
+            jobs.setdefault(indices, {})[each.key] = Job(each.target, each.criterion)
+    scores = {
+        indices: dict(zip(of, score_jobs(bundle, indices, list(of.values()), running=running), strict=True))
+        for indices, of in jobs.items()
+    }
+    phases.end("scores")
+    return [_report(bundle, each, scores, phases) for each in asked]
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A query whose names are resolved; `chosen` are the images of each of its sets."""
+
+    expression: Expression
+    target: Target
+    criterion: Criterion
+    chosen: dict[str, tuple[int, ...]]
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.target.text, self.criterion.text
+
+
+def _asked(bundle: Bundle, spec: QuerySpec) -> _Asked:
     expression = parse(spec.input).renamed(lambda name: bundle.collection.find(name).name)
     target = _target(bundle, spec.output)
     criterion = criterion_called(spec.criterion)
@@ -101,32 +153,36 @@ def score_query(
         name: bundle.collection.select(name, "score", spec.max_images or None, required=True)
         for name in expression.names
     }
-    phases.end("images")
-    parts = [
-        (weight, score_images(bundle, chosen[name], target, criterion, progress=progress))
-        for weight, name in expression.terms
-    ]
-    phases.end("scores")
+    return _Asked(expression, target, criterion, chosen)
+
+
+def _report(
+    bundle: Bundle,
+    asked: _Asked,
+    found: Mapping[tuple[int, ...], Mapping[tuple[str, str], SetScores]],
+    phases: Phases,
+) -> QueryReport:
+    expression, target, criterion, chosen = asked.expression, asked.target, asked.criterion, asked.chosen
+    parts = [(weight, found[chosen[name]][asked.key]) for weight, name in expression.terms]
     used = sorted({index for indices in chosen.values() for index in indices})
     available = {index for name in expression.names for index in bundle.collection.select(name, "score")}
     effective = _effective_images(parts)
-    digest = images_hash([bundle.collection.items[index] for index in used])
     skipped = {path for _, scores in parts for path in scores.skipped}
     guessed = [index for index in used if target.needs_labels and bundle.class_numbers()[index] is None]
     keys = [[weight, score_key(bundle, chosen[name], target, criterion)] for weight, name in expression.terms]
     return QueryReport(
-        uid=_uid(bundle, str(expression), target.text, criterion.name, keys),
+        uid=_uid(bundle, str(expression), target.text, criterion.text, keys),
         model=bundle.name,
-        text=f"{expression} -> {target.text} [{criterion.name}]",
+        text=f"{expression} -> {target.text} [{criterion.text}]",
         input=str(expression),
         output=target.text,
-        criterion=criterion.name,
+        criterion=criterion.text,
         kernels=_combined([(weight, scores.kernels) for weight, scores in parts]),
         filters=_combined([(weight, scores.filters) for weight, scores in parts]),
         images=len(used) - len(skipped),
         available_images=len(available),
         effective_images=effective,
-        images_hash=digest,
+        images_hash=images_hash([bundle.collection.items[index] for index in used]),
         warnings=_warnings(bundle.collection, effective, len(used), len(available), len(skipped), len(guessed)),
         seconds=phases.seconds,
     )
@@ -178,31 +234,48 @@ def run_query(
     spec: QuerySpec,
     *,
     activate: bool = True,
-    progress: Progress = lambda step, done, total: None,
+    running: Running | None = None,
 ) -> QueryReport:
     """Score a query, write it to SCORED and (unless told otherwise) activate it.
 
     Nothing is written before all scores are there, so a failing query leaves the graph as it was.
     """
+    return run_queries(graph, bundle, [spec], activate=activate, running=running)[0]
+
+
+def run_queries(
+    graph: Graph,
+    bundle: Bundle,
+    specs: Sequence[QuerySpec],
+    *,
+    activate: bool = True,
+    running: Running | None = None,
+) -> list[QueryReport]:
+    """Score several queries in as few passes over the images as can be, write them all, and activate the first."""
     phases = Phases()
-    report = score_query(bundle, spec, progress=progress, phases=phases)
-    if not _is_stored(graph, report):
-        if not graph.write(
-            "write/save_query", model=bundle.name, uid=report.uid, properties=_properties(report, phases)
-        ):
-            raise StoredDataError(f"model {bundle.name} was removed while it was scored; nothing is stored")
-        rows = _score_rows(bundle, report)
-        written = graph.write("write/save_scores", uid=report.uid, rows=rows)
-        if not written or written[0]["written"] != len(rows):
-            raise StoredDataError(f"query {report.uid}: {len(rows)} filters' scores were sent, stored: {written}")
-    if _is_importance(graph, bundle, spec, report):
-        graph.write("write/save_importance", uid=report.uid)
+    reports = score_queries(bundle, specs, running=running, phases=phases)
+    for spec, report in zip(specs, reports, strict=True):
+        _save(graph, bundle, spec, report)
     phases.end("write")
     if activate:
-        if not graph.write("write/activate_query", model=bundle.name, uid=report.uid):
-            raise StoredDataError(f"query {report.uid} was removed while it was activated; run it again")
+        if graph.read("read/model", model=bundle.name)[0]["activeQuery"] != reports[0].uid:
+            activate_scores(graph, reports[0].uid)
         phases.end("activate")
-    return QueryReport(**{**vars(report), "seconds": phases.seconds, "activated": activate})
+    return [
+        replace(report, seconds=phases.seconds, activated=activate and number == 0)
+        for number, report in enumerate(reports)
+    ]
+
+
+def _save(graph: Graph, bundle: Bundle, spec: QuerySpec, report: QueryReport) -> None:
+    """Write a query and its scores, unless they are stored."""
+    if not _is_stored(graph, report):
+        if not graph.write("write/save_query", model=bundle.name, uid=report.uid, properties=_properties(report)):
+            raise StoredDataError(f"model {bundle.name} was removed while it was scored; nothing is stored")
+        layers = zip(bundle.architecture.layers, report.filters, report.kernels, strict=True)
+        save_scores(graph, report.uid, [ScoredLayer(f"{bundle.name}/{layer.name}", *of) for layer, *of in layers])
+    if _is_importance(graph, bundle, spec, report):
+        save_importance(graph, report.uid)
 
 
 def _is_stored(graph: Graph, report: QueryReport) -> bool:
@@ -224,32 +297,21 @@ def _is_importance(graph: Graph, bundle: Bundle, spec: QuerySpec, report: QueryR
     return bool(graph.read("read/model", model=bundle.name)[0]["importanceQuery"] != report.uid)
 
 
-def _properties(report: QueryReport, phases: Phases) -> dict[str, Any]:
+def _properties(report: QueryReport) -> dict[str, Any]:
+    criterion = criterion_called(report.criterion)
     return {
         "text": report.text,
         "input": report.input,
         "output": report.output,
         "criterion": report.criterion,
-        "signed": criterion_called(report.criterion).signed,
-        "parameters": "{}",
+        "signed": criterion.signed,
+        "parameters": json.dumps(dict(criterion.parameters)),
         "images": report.images,
         "imagesHash": report.images_hash,
         "effectiveImages": report.effective_images,
         "createdAt": datetime.now(UTC).isoformat(timespec="milliseconds"),
-        "seconds": sum(phases.seconds.values()),
+        "seconds": sum(report.seconds.values()),
     }
-
-
-def _score_rows(bundle: Bundle, report: QueryReport) -> list[dict[str, Any]]:
-    return [
-        {
-            "uid": f"{bundle.name}/{layer.name}/{channel}",
-            "score": float(report.filters[number][channel]),
-            "kernelScores": report.kernels[number][channel].tolist(),
-        }
-        for number, layer in enumerate(bundle.architecture.layers)
-        for channel in range(layer.filters)
-    ]
 
 
 def read_scores(
@@ -264,3 +326,9 @@ def read_scores(
         scores.append(np.array([row["score"] for row in part], dtype=np.float64))
         start += count
     return kernels, scores
+
+
+if __name__ == "__main__":  # torchrun -m viscnn.engine.run
+    from viscnn.engine.distributed_run import main
+
+    main()

@@ -2,8 +2,8 @@
 
 A removed kernel contributes conv(W (1 - M), x') instead of conv(W (1 - M), x), with x' nothing (`zero`), the mean
 input map over scoring images (`mean`), or another image's input map (`resample`), taken from the unmasked network;
-biases stay. The target's response, signed and before its activation, is correlated over all check images and
-positions with that of the whole network. Beside the circuit stand controls of the same size in every layer.
+biases stay. The target's response, signed and (but for `@post`) before its activation, is correlated over all check
+images and positions with that of the whole network. Beside the circuit stand controls of the same size in every layer.
 """
 
 import contextlib
@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from viscnn.engine.batch import label_tensor
 from viscnn.engine.bundle import Bundle
 from viscnn.engine.capture import Intervention, Recording, convolve, record
 from viscnn.engine.connectivity import Mask, Network
@@ -23,8 +24,8 @@ from viscnn.engine.controls import magnitude_control, random_control, worst_cont
 from viscnn.engine.expression import parse
 from viscnn.engine.preservation import PearsonSums, spearman, summarise
 from viscnn.engine.run import QueryReport
-from viscnn.engine.scoring import image_batches, label_tensor
 from viscnn.engine.selection import Selection
+from viscnn.engine.streaming import image_batches
 from viscnn.engine.target import Target
 from viscnn.errors import ImagesError
 
@@ -172,7 +173,7 @@ def _run(
     first: list[NDArray[np.float64]] = []
     others = _last_inputs(bundle, target, indices) if spec.ablation == "resample" else {}
     for images, numbers in image_batches(bundle, indices, skipped):
-        recording = record(bundle.architecture, images, last=target.layer, gradients=False)
+        recording = _recorded(bundle, target, images)
         labels = label_tensor(numbers, recording.output)
         expected = target.response(recording, labels).double().numpy().ravel()
         whole.append(expected)
@@ -182,7 +183,7 @@ def _run(
             others = {name: x[-1:] for name, x in recording.inputs.items()}
         for number, mask in enumerate(masks):
             interventions = _interventions(bundle, mask, recording, replacements)
-            run = record(bundle.architecture, images, last=target.layer, gradients=False, interventions=interventions)
+            run = _recorded(bundle, target, images, interventions)
             found = target.response(run, labels).double().numpy().ravel()
             part = PearsonSums.of(expected, found)
             before = sums[number]
@@ -192,6 +193,20 @@ def _run(
     if not whole:
         raise ImagesError("none of the check images could be decoded")
     return [each for each in sums if each is not None], (np.concatenate(whole), np.concatenate(first))
+
+
+def _recorded(
+    bundle: Bundle, target: Target, images: Tensor, interventions: Mapping[str, Intervention] | None = None
+) -> Recording:
+    """One pass as far as the target reads."""
+    return record(
+        bundle.architecture,
+        images,
+        last=target.last,
+        last_activated=target.last_activated,
+        gradients=False,
+        interventions=interventions,
+    )
 
 
 def _interventions(
@@ -209,7 +224,7 @@ def _last_inputs(bundle: Bundle, target: Target, indices: tuple[int, ...]) -> di
     for index in reversed(indices[1:]):
         with contextlib.suppress(ImagesError):
             images, _ = next(image_batches(bundle, (index,), []))
-            return record(bundle.architecture, images, last=target.layer, gradients=False).inputs
+            return _recorded(bundle, target, images).inputs
     raise ImagesError("resample ablation exchanges check images and needs two of them; add images, or use zero or mean")
 
 
@@ -219,7 +234,7 @@ def _mean_inputs(bundle: Bundle, target: Target) -> dict[str, Tensor]:
     totals: dict[str, Tensor] = {}
     count = 0
     for images, _ in image_batches(bundle, indices, []):
-        recording = record(bundle.architecture, images, last=target.layer, gradients=False)
+        recording = _recorded(bundle, target, images)
         count += len(images)
         for name, x in recording.inputs.items():
             totals[name] = totals.get(name, torch.zeros(1)) + x.sum(dim=0, keepdim=True)

@@ -9,7 +9,6 @@
 import json
 import re
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -22,15 +21,13 @@ from viscnn.graph import Graph
 from viscnn.ingest import layout, rows
 from viscnn.ingest.architecture import Architecture
 from viscnn.ingest.zoo import ZooModel, class_names
+from viscnn.progress import Progress, silent
 
-__all__ = ["SCHEMA_VERSION", "LoadReport", "Progress", "apply_schema", "drop_model", "is_stored", "load_model"]
+__all__ = ["SCHEMA_VERSION", "LoadReport", "apply_schema", "drop_model", "is_stored", "load_model"]
 
 SCHEMA_VERSION = 1
 MODEL_NAME = re.compile(r"[A-Za-z0-9_.-]+")
 ROW_HEIGHT = 2.6
-
-Progress = Callable[[str, int, int], None]
-"""Called with a step's name, how much of it is done, and how much it is in all."""
 
 
 @dataclass(frozen=True)
@@ -44,10 +41,6 @@ class LoadReport:
     seconds: float
     already_complete: bool = False
     notes: tuple[str, ...] = ()
-
-
-def _silent(step: str, done: int, total: int) -> None:
-    pass
 
 
 def apply_schema(graph: Graph) -> None:
@@ -66,7 +59,7 @@ def load_model(
     architecture: Architecture,
     *,
     replace: bool = False,
-    progress: Progress = _silent,
+    progress: Progress = silent,
 ) -> LoadReport:
     """Store `architecture` under `name`.
 

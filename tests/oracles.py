@@ -240,15 +240,21 @@ def _mean_size(values: Array) -> float:
     return sum(abs(float(each)) for each in values) / len(values)
 
 
+LITERAL = ("taylor", "taylor-signed", "taylor-map", "activation", "gradient", "weight", "magnitude")
+"""Criteria that are a formula of one layer."""
+
+
 def kernel_score(criterion: str, layer: Layer, k: int, o: int, i: int) -> float:
     """One kernel's score for one image."""
     edge, gradient = layer.edge[k, o, i], layer.gradient[k, o]
-    values = {
+    values: dict[str, Callable[[], float]] = {
         "taylor": lambda: _size(edge, gradient),
         "taylor-signed": lambda: _product(edge, gradient),
+        "taylor-map": lambda: abs(_product(edge, gradient) / len(edge)),
         "activation": lambda: _mean_size(edge),
         "gradient": lambda: _mean_size(gradient),
         "weight": lambda: _mean_size(layer.weight[o, i]),
+        "magnitude": lambda: sum(abs(float(each)) for each in layer.weight[o, i]),
     }
     return values[criterion]()
 
@@ -260,9 +266,11 @@ def filter_score(criterion: str, layer: Layer, k: int, o: int) -> float:
     values: dict[str, Callable[[], float]] = {
         "taylor": lambda: _size(a, a_gradient),
         "taylor-signed": lambda: _product(a, a_gradient),
+        "taylor-map": lambda: abs(_product(a, a_gradient) / len(a)),
         "activation": lambda: sum(float(each) for each in a) / len(a),
         "gradient": lambda: _mean_size(layer.gradient[k, o]),
         "weight": lambda: sum(_mean_size(layer.weight[o, i]) for i in range(inputs)) / inputs,
+        "magnitude": lambda: sum(abs(float(each)) for i in range(inputs) for each in layer.weight[o, i]),
     }
     return values[criterion]()
 

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from tests import nets, oracles
-from viscnn.engine.capture import convolve, padded, record
+from viscnn.engine.capture import convolve, record
+from viscnn.engine.padding import padded
 from viscnn.errors import StoredDataError
 from viscnn.ingest.architecture import Architecture, read_architecture
 

@@ -244,5 +244,5 @@ def test_lists_and_counts(graph: Graph, stored: toy.Toy) -> None:
 
 @pytest.mark.parametrize("uid", ["toy/query/absent", "other/query/one"])
 def test_activating_what_is_not_there_changes_nothing(graph: Graph, stored: toy.Toy, uid: str) -> None:
-    assert graph.write("write/activate_query", model="toy", uid=uid) == []
+    assert graph.stream("write/activate_scores", uid=uid) == []
     assert graph.read("read/model")[0]["activeQuery"] == "toy/query/one"

@@ -15,11 +15,13 @@ from torch import Tensor, nn
 from tests import nets, oracles, toy
 from viscnn import VISCNN
 from viscnn.config import Connection
-from viscnn.engine import scoring
-from viscnn.engine.circuit import CircuitReport, filter_uids, layer_network
+from viscnn.engine import streaming
+from viscnn.engine.circuit import CircuitReport, filter_uids, layer_network, target_numbers
 from viscnn.engine.connectivity import Mask
 from viscnn.engine.controls import magnitude_control, random_control, size_gaps, worst_control
+from viscnn.engine.output import parse_output
 from viscnn.engine.run import read_scores
+from viscnn.engine.target import resolve
 from viscnn.engine.verify import masked
 from viscnn.errors import ExpressionError, ImagesError, InputError, NotInGraph
 from viscnn.graph import Graph
@@ -39,6 +41,24 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def v(server: Connection, folder: Path) -> Iterator[VISCNN]:
     with toy.ingested(server, MODEL, folder, importance=False) as opened:
         yield opened
+
+
+@pytest.mark.parametrize(
+    ("output", "numbers"),
+    [
+        ("loss", [5, 6, 7]),
+        ("class:bee + layer:conv1", [1, 2, 3, 4, 5, 6, 7]),
+        ("layer:conv1@post", [1, 2, 3, 4]),
+        ("filter:toy/conv2/1@max", [6]),
+        ("direction:conv2[2:1, 0:-1] - filter:toy/conv1/1", [2, 5, 7]),
+        ("filter:toy/conv1/3 - 2*filter:toy/conv1/0@post", [1, 4]),
+    ],
+)
+def test_the_filters_that_a_circuit_must_reach(output: str, numbers: list[int]) -> None:
+    """Number 0 is the input channel, 1 to 4 are the filters of conv1, 5 to 7 those of conv2."""
+    architecture = read_architecture(toy.toy_network(), toy.SHAPE)
+    target = resolve(parse_output(output), model="toy", architecture=architecture, classes=toy.CLASSES)
+    assert target_numbers(architecture, target).tolist() == numbers
 
 
 # --- literal masked networks -------------------------------------------------------------------------------------
@@ -92,7 +112,17 @@ RESPONSES: dict[str, Callable[[list[int]], Callable[[oracles.Run], Tensor]]] = {
     "class:bee": lambda labels: oracles.logit(0).values,
     "loss": lambda labels: oracles.loss(labels).values,
     "layer:conv2": lambda labels: oracles.layer_mean("conv2").values,
+    f"{TARGET}@post": lambda labels: lambda of: of.a["conv2"][:, 1],
+    "direction:conv2[0:2, 2:-1]@max": lambda labels: lambda of: 2 * of.z["conv2"][:, 0] - of.z["conv2"][:, 2],
+    f"class:bee - 0.5*filter:{MODEL}/conv1/3@1,2@post": lambda labels: (
+        lambda of: of.logits[:, 0] - 0.5 * of.a["conv1"][:, 3, 1, 2]
+    ),
+    f"layer:conv1 + {TARGET}@3,0": lambda labels: (
+        lambda of: of.z["conv1"].mean(dim=(1, 2, 3)) + of.z["conv2"][:, 1, 3, 0]
+    ),
 }
+MAPS = (TARGET, f"{TARGET}@post", "direction:conv2[0:2, 2:-1]@max")
+"""Targets whose response is a whole map of conv2, 4x4."""
 
 
 @pytest.mark.parametrize("ablation", ["zero", "mean", "resample"])
@@ -104,7 +134,7 @@ def test_the_evidence_is_that_of_a_literal_masked_network(v: VISCNN, folder: Pat
         correlation(folder, report.selection.mask, ablation, response), abs=1e-5
     )
     assert (report.evidence.images, report.evidence.image_sets) == (33, "overall")  # fewer than 30 of `cat` alone
-    assert report.evidence.positions == 33 * (16 if target == TARGET else 1)
+    assert report.evidence.positions == 33 * (16 if target in MAPS else 1)
     assert 0 < report.selection.kernels < report.selection.upstream_kernels
 
 
@@ -112,7 +142,7 @@ def test_the_evidence_is_that_of_a_literal_masked_network(v: VISCNN, folder: Pat
 def test_the_evidence_does_not_depend_on_batches(v: VISCNN, ablation: str, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = v.circuit(TARGET, keep=0.4, ablation=ablation, **OPTIONS)
     for floats in (1, 2000):
-        monkeypatch.setattr(scoring, "BATCH_FLOATS", floats)
+        monkeypatch.setattr(streaming, "BATCH_FLOATS", floats)
         again = v.circuit(TARGET, keep=0.4, ablation=ablation, **OPTIONS)
         assert again.evidence.pearson == pytest.approx(whole.evidence.pearson, abs=1e-5)
         assert again.evidence.spearman == pytest.approx(whole.evidence.spearman, abs=1e-4)
@@ -350,3 +380,10 @@ def test_circuits_of_the_bundled_network(v: VISCNN, graph: Graph) -> None:
         assert whole.evidence.pearson == pytest.approx(1.0, abs=1e-6 if positive == 1200 else 0.02)
     finally:
         v.drop("circuit-mnist")
+
+
+def test_the_map_of_a_filter_on_an_image_is_the_literal_one(v: VISCNN, folder: Path) -> None:
+    path = v.image_paths(MODEL, "cat", limit=1)[0]
+    found = v.activation(f"{MODEL}/conv2/2", path)
+    of = oracles.run(toy.toy_network(), toy.pixels(folder / path)[None])
+    np.testing.assert_allclose(found, of.z["conv2"][0, 2].detach().numpy(), rtol=1e-5, atol=1e-6)

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from tests import nets, oracles
 from viscnn.engine import edge_maps
-from viscnn.engine.capture import record
-from viscnn.engine.criteria import CRITERIA, LayerMaps, criterion_called
+from viscnn.engine.batch import Batch
+from viscnn.engine.criteria import CRITERIA, criterion_called
 from viscnn.engine.output import parse_output
 from viscnn.engine.target import Target, resolve
 from viscnn.errors import ExpressionError
@@ -46,36 +46,31 @@ def target_of(architecture: Architecture, text: str) -> Target:
     return resolve(parse_output(text), model="net", architecture=architecture, classes=CLASSES)
 
 
-def layer_maps(architecture: Architecture, images: Tensor, text: str, labels: list[int]) -> list[LayerMaps]:
-    """What the criteria are given for one batch."""
-    target = target_of(architecture, text)
-    recording = record(architecture, images, last=target.layer)
-    of_maps, of_activated = recording.gradients(target.values(recording, torch.tensor(labels)).sum())
-    return [
-        LayerMaps(
-            layer=layer,
-            convolution=architecture.convolution(layer),
-            x=recording.inputs[layer.name],
-            a=recording.activated[layer.name].detach(),
-            gradient=of_maps.get(layer.name),
-            activated_gradient=of_activated.get(layer.name),
-        )
-        for layer in architecture.layers
-        if layer.name in recording.maps
-    ]
+def batch_of(
+    architecture: Architecture, images: Tensor, text: str, labels: list[int], *, gradients: bool = True
+) -> Batch:
+    return Batch(
+        architecture,
+        images,
+        target_of(architecture, text),
+        labels=labels,
+        gradients=gradients,
+        signed=True,
+        baseline=torch.zeros_like(images[0]),
+    )
 
 
 def measured(architecture: Architecture, images: Tensor, text: str, criterion: str, labels: list[int]) -> Scores:
     """Our mean scores by layer."""
-    chosen = CRITERIA[criterion]
-    every = layer_maps(architecture, images, text, labels)
+    chosen = criterion_called(criterion)
+    batch = batch_of(architecture, images, text, labels, gradients=chosen.gradients)
     with torch.no_grad():
         return {
-            maps.layer.name: (
-                (chosen.kernel(maps).double() / maps.images).numpy(),
-                chosen.filter(maps).double().mean(dim=0).numpy(),
+            layer.name: (
+                (scores.kernel.double() / len(images)).numpy(),
+                scores.filter.double().mean(dim=0).numpy(),
             )
-            for maps in every
+            for layer, scores in zip(batch.scored, chosen.of(batch), strict=True)
         }
 
 
@@ -94,7 +89,7 @@ def test_every_criterion_is_its_literal_definition(name: str) -> None:
     images = nets.images(2)
     literal = oracles.layers(network, images, TARGETS["loss"])
     double, single = read(network), read(network, double=False)
-    for criterion in CRITERIA:
+    for criterion in oracles.LITERAL:
         expected = oracles.scores(criterion, literal)
         assert_same(measured(double, images.double(), "loss", criterion, LABELS), expected, rtol=1e-9)
         assert_same(measured(single, images, "loss", criterion, LABELS), expected, rtol=1e-5)
@@ -106,7 +101,7 @@ def test_every_criterion_towards_every_target(name: str, text: str) -> None:
     network = nets.make(name)
     architecture, images = read(network), nets.images(2)
     literal = oracles.layers(network, images, TARGETS[text])
-    for criterion in CRITERIA:
+    for criterion in oracles.LITERAL:
         expected = oracles.scores(criterion, literal)
         assert_same(measured(architecture, images.double(), text, criterion, LABELS), expected, rtol=1e-9)
 

@@ -1,4 +1,4 @@
-"""Collections of images: parts, image sets, lookup, samples, preprocessing and batches."""
+"""Collections of images: parts, image sets, lookup, samples and preprocessing."""
 
 import hashlib
 import io
@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from viscnn.engine.images import ImageCollection, ImageItem, Preprocess, batches, images_hash, part_of
+from viscnn.engine.images import ImageCollection, ImageItem, images_hash, part_of
+from viscnn.engine.preprocess import Preprocess
 from viscnn.engine.sources import from_arrays, open_source
 from viscnn.errors import ExpressionError, ImagesError, StoredDataError
 
@@ -225,58 +226,3 @@ def test_bad_json(stored: str) -> None:
 def test_bad_preprocess(options: dict[str, object]) -> None:
     with pytest.raises(ImagesError, match="preprocess: "):
         Preprocess(**options)  # type: ignore[arg-type]
-
-
-def test_batches() -> None:
-    collection = from_arrays(NOISE)
-    indices = (7, 3, 3, 11, 20)
-    found = list(batches(collection, indices, Preprocess(), batch_size=2))
-    assert [positions for positions, _ in found] == [[0, 1], [2, 3], [4]]
-    whole = torch.cat([tensor for _, tensor in found])
-    assert torch.allclose(whole, torch.from_numpy(NOISE[list(indices)]).permute(0, 3, 1, 2) / 255)
-    whole_at_once = next(batches(collection, indices, Preprocess(), batch_size=99))
-    assert torch.equal(whole_at_once[1], whole)
-
-
-def jpeg_folder(folder: Path, *, cut: set[int]) -> ImageCollection:
-    for number in range(5):
-        buffer = io.BytesIO()
-        Image.fromarray(NOISE[number]).resize((70, 90)).save(buffer, "JPEG")
-        whole = buffer.getvalue()
-        (folder / f"{number}.jpg").write_bytes(whole[:-900] if number in cut else whole)
-    return open_source(folder)
-
-
-def test_batches_leave_out_what_cannot_be_decoded(tmp_path: Path) -> None:
-    collection = jpeg_folder(tmp_path, cut={0, 3})
-    skipped: list[tuple[str, str]] = []
-    found = list(
-        batches(
-            collection,
-            range(5),
-            Preprocess(),
-            batch_size=2,
-            on_skip=lambda path, reason: skipped.append((path, reason)),
-        )
-    )
-    assert [positions for positions, _ in found] == [[1, 2], [4]]
-    assert [tuple(tensor.shape) for _, tensor in found] == [(2, 3, 90, 70), (1, 3, 90, 70)]
-    assert [path for path, _ in skipped] == ["0.jpg", "3.jpg"]
-    assert all("corrupt image" in reason for _, reason in skipped)
-
-
-def test_batches_refuse(tmp_path: Path) -> None:
-    collection = jpeg_folder(tmp_path, cut=set(range(5)))
-    with pytest.raises(ImagesError, match=r"none of the 5 images can be decoded: image 0\.jpg: corrupt"):
-        list(batches(collection, range(5), Preprocess(), batch_size=2))
-    with pytest.raises(ImagesError, match="no images: the image set is empty"):
-        list(batches(collection, (), Preprocess(), batch_size=2))
-
-
-def test_batches_of_unlike_sizes(tmp_path: Path) -> None:
-    for number in (1, 2):
-        Image.new("RGB", (4 * number, 5)).save(tmp_path / f"{number}.png")
-    collection = open_source(tmp_path)
-    with pytest.raises(ImagesError, match=r"unlike sizes \(2\.png is 5x8, not 5x4\); give the input size"):
-        list(batches(collection, (0, 1), Preprocess(), batch_size=2))
-    assert next(batches(collection, (0, 1), Preprocess(size=(3, 3)), batch_size=2))[1].shape == (2, 3, 3, 3)

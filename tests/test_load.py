@@ -16,6 +16,7 @@ from tests import nets, toy
 from viscnn.config import Connection
 from viscnn.errors import ConfigError, ModelError, NotInGraph, ViscnnError
 from viscnn.graph import Graph
+from viscnn.graph_scores import activate_scores
 from viscnn.ingest import rows
 from viscnn.ingest.architecture import Architecture, read_architecture
 from viscnn.ingest.load import LoadReport, drop_model, load_model
@@ -341,7 +342,7 @@ def test_dropping_a_model_leaves_nothing_of_it_and_all_of_the_other(graph: Graph
         alone = toy.snapshot(graph)
         with toy.stored(graph, "load-beside", NETS["every"], (1, 24, 24)) as architecture:
             toy.save_query(graph, "load-beside", architecture, "load-beside/query/one", seed=3)
-            graph.write("write/activate_query", model="load-beside", uid="load-beside/query/one")
+            activate_scores(graph, "load-beside/query/one")
             sets = [{"name": "overall", "images": 1, "hash": "x"}]
             graph.write("write/save_image_sets", model="load-beside", rows=sets)
             circuit = {"model": "load-beside", "query": "load-beside/query/one"}

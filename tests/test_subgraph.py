@@ -12,6 +12,7 @@ from viscnn import VISCNN
 from viscnn.config import Connection
 from viscnn.errors import ExpressionError, NotInGraph
 from viscnn.graph import Graph
+from viscnn.graph_scores import activate_scores
 from viscnn.subgraph import Subgraph, of_circuit, pull
 
 MODEL = "subgraph-mnist"
@@ -122,10 +123,60 @@ def test_equal_scores_are_cut_at_the_number_asked_for(graph: Graph, stored: toy.
     rows = [row | {"kernelScores": [0.5] * len(row["kernelScores"])} for row in stored.one]
     for active in (False, True):
         graph.write("write/save_scores", uid="toy/query/one", rows=rows)
-        graph.write("write/activate_query", uid="toy/query/one" if active else "toy/query/two")
+        activate_scores(graph, "toy/query/one" if active else "toy/query/two")
         found = [pull(graph, "toy/query/one", keep=0.3, scale="raw", limit=100) for _ in range(3)]
         assert [len(each.kernels) for each in found] == [5, 5, 5]
         assert drawn(found[0]) == drawn(found[1]) == drawn(found[2])
+
+
+def test_no_kernel_is_left_out_of_a_tie_without_need(graph: Graph, stored: toy.Toy) -> None:
+    """Of equal kernels the first in the order of the network are drawn, whichever limit cuts them."""
+    rows = [row | {"kernelScores": [0.5] * len(row["kernelScores"])} for row in stored.one]
+    graph.write("write/save_scores", uid="toy/query/one", rows=rows)
+    every = [(row["uid"], number) for row in rows for number in range(len(row["kernelScores"]))]
+    for limit in (0, 1, 7, 16, 100):
+        found = pull(graph, "toy/query/one", keep=1.0, scale="raw", limit=limit)
+        assert drawn(found) == every[:limit]
+        assert found.left_out == max(0, 16 - limit)
+        assert found.score_share == pytest.approx(min(limit, 16) / 16)
+
+
+def test_the_strongest_paths_are_those_of_all(graph: Graph, stored: toy.Toy) -> None:
+    """Along the chain of the toy network, one path goes through every filter of its first layer."""
+    activate_scores(graph, "toy/query/one")
+    scores = toy.kernel_scores(stored.one)
+    for channel in range(3):
+        target = f"toy/conv2/{channel}"
+        weakest = {
+            f"toy/conv1/{i}": min(scores["toy/input/gray", f"toy/conv1/{i}", 0], scores[f"toy/conv1/{i}", target, i])
+            for i in range(4)
+        }
+        for limit in (1, 2, 10):
+            rows = graph.read("read/path_from_input", target=target, minimum=-9.0, limit=limit)
+            through = [row["path"]["nodes"][1]["properties"]["uid"] for row in rows]
+            assert through == sorted(weakest, key=lambda uid: -weakest[uid])[:limit]
+            assert [row["weakest"] for row in rows] == [weakest[uid] for uid in through]
+
+
+def test_the_strongest_paths_of_a_deeper_network(v: VISCNN, graph: Graph, uid: str) -> None:
+    """Against all 12,288 paths of the bundled network to one filter."""
+    active = v.model(MODEL)["activeQuery"]
+    v.activate(uid)
+    rows = graph.read(
+        "read/path_from_input", source=f"{MODEL}/input/gray", target=f"{MODEL}/conv4/3", minimum=-9.0, limit=6
+    )
+    v.activate(active)
+    layers: dict[str, list[list[float]]] = {}
+    for row in graph.read("read/query_scores", uid=uid):
+        layers.setdefault(row["uid"].split("/")[1], []).append(row["kernelScores"])
+    one, two, three, four = (np.array(layers[name]) for name in ("conv1", "conv2", "conv3", "conv4"))
+    two = np.minimum(one[:, 0], two)  # weakest so far, (conv2, conv1)
+    every = np.minimum(np.minimum(two[None], three[:, :, None]), four[3][:, None, None])
+    np.testing.assert_allclose([row["weakest"] for row in rows], np.sort(every.ravel())[::-1][:6])
+    assert {row["path"]["nodes"][-1]["properties"]["uid"] for row in rows} == {f"{MODEL}/conv4/3"}
+    assert all(len(row["path"]["relationships"]) == 4 for row in rows)
+    for row in rows:
+        assert min(kernel["properties"]["score"] for kernel in row["path"]["relationships"]) == row["weakest"]
 
 
 def test_a_query_without_positive_scores_draws_nothing(graph: Graph, stored: toy.Toy) -> None:

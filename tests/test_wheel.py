@@ -11,7 +11,21 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LAYERS = ("viscnn", "ingest", "engine", "ui", "cypher")
-SUFFIXES = {".py", ".cypher", ".js", ".css", ".html", ".safetensors", ".json", ".txt", ".png", ".svg", ".lark"}
+SUFFIXES = {
+    ".py",
+    ".cypher",
+    ".js",
+    ".css",
+    ".html",
+    ".safetensors",
+    ".json",
+    ".txt",
+    ".png",
+    ".svg",
+    ".lark",
+    ".cpp",
+    ".h",
+}
 BESIDE = {"pyproject.toml", "README.md", "LICENSE"}
 
 
@@ -47,6 +61,13 @@ def _names(wheel: Path) -> set[str]:
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     """Names of the files in the wheel that is built from this checkout."""
     return _names(_build("wheel", ROOT, tmp_path_factory.mktemp("wheel")))
+
+
+def test_a_wheel_with_the_native_library_is_for_one_platform(tmp_path: Path) -> None:
+    path = _build("wheel", ROOT, tmp_path)
+    libraries = [name for name in _names(path) if name.endswith(".so")]
+    assert path.name.endswith("-py3-none-any.whl") == (libraries == [])
+    assert len(libraries) <= 1
 
 
 @pytest.fixture(scope="module")

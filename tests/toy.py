@@ -22,6 +22,7 @@ from viscnn.config import Connection
 from viscnn.engine.bundle import Bundle
 from viscnn.engine.preprocess import Preprocess
 from viscnn.graph import Graph
+from viscnn.graph_scores import activate_scores, save_importance
 from viscnn.ingest.architecture import Architecture, read_architecture
 from viscnn.ingest.load import drop_model, load_model
 from viscnn.ingest.zoo import ZooModel, weights_hash
@@ -168,8 +169,8 @@ def toy_graph(graph: Graph) -> Iterator[Toy]:
     with stored(graph, "toy", toy_network(), SHAPE) as architecture:
         one = save_query(graph, "toy", architecture, "toy/query/one", seed=1)
         two = save_query(graph, "toy", architecture, "toy/query/two", seed=2)
-        graph.write("write/save_importance", uid="toy/query/two")
-        graph.write("write/activate_query", model="toy", uid="toy/query/one")
+        save_importance(graph, "toy/query/two")
+        activate_scores(graph, "toy/query/one")
         sets = [{"name": each, "images": 4, "hash": f"hash-{each}"} for each in ("overall", *CLASSES)]
         graph.write("write/save_image_sets", model="toy", rows=sets)
         graph.write(

@@ -6,6 +6,7 @@ stamp (address, name, weights hash, time of ingest) and a query's uid, which nam
 
 import threading
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +15,9 @@ import pandas as pd
 import streamlit as st
 from numpy.typing import NDArray
 
-from viscnn.api import VISCNN, Progress
+from viscnn.api import VISCNN
 from viscnn.config import environment_connection
+from viscnn.progress import Progress
 
 if TYPE_CHECKING:
     from viscnn.engine.circuit import CircuitReport
@@ -28,8 +30,10 @@ __all__ = [
     "LIMIT",
     "Drawing",
     "activation",
+    "begun_activation",
     "circuit_drawing",
     "circuit_properties",
+    "forget_activation",
     "image",
     "image_paths",
     "image_sets",
@@ -50,6 +54,7 @@ __all__ = [
 
 LIMIT = 20_000
 _EVERYTHING = 1_000_000
+_TO_ACTIVATE, _ACTIVATION = "viscnn_to_activate", "viscnn_activation"
 # a model's hooks serve one forward pass at a time, and all visitors share one model
 _MODEL = threading.RLock()
 
@@ -120,11 +125,40 @@ def image_sets(model: str) -> list[str]:
 def run_query(
     text: str, *, model: str, output: str | None, criterion: str, max_images: int, progress: Progress
 ) -> "QueryReport":
-    """Score, store and activate a query."""
+    """Score and store a query; it is activated when the page has drawn it (see `begun_activation`)."""
     with _MODEL:
-        return session().query(
-            text, model=model, output=output, criterion=criterion, max_images=max_images, progress=progress
+        report = session().query(
+            text,
+            model=model,
+            output=output,
+            criterion=criterion,
+            max_images=max_images,
+            activate=False,
+            progress=progress,
         )
+    st.session_state[_TO_ACTIVATE] = report.uid
+    return report
+
+
+def begun_activation() -> "Future[dict[str, Any]] | None":
+    """The activation of the query that this visitor ran last: begun at the first call, None once it was looked at.
+
+    It runs beside the page, which has its scores from SCORED and need not wait.
+    """
+    uid = st.session_state.pop(_TO_ACTIVATE, None)
+    if uid is not None:
+        st.session_state[_ACTIVATION] = _beside().submit(session().activate, uid)
+    return st.session_state.get(_ACTIVATION)
+
+
+def forget_activation() -> None:
+    """The activation has been looked at."""
+    st.session_state.pop(_ACTIVATION, None)
+
+
+@st.cache_resource(show_spinner=False)
+def _beside() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(4, thread_name_prefix="viscnn-activate")
 
 
 @st.cache_data(show_spinner="Pulling the subgraph", max_entries=32)

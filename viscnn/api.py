@@ -12,36 +12,28 @@ Without a connection it talks to the Neo4j that NEO4J_URI names, else to the man
 
 import dataclasses
 import json
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from viscnn import adhoc
+from viscnn.api_scores import Scores
 from viscnn.errors import ImagesError, InputError, NotInGraph
 from viscnn.graph import Table
+from viscnn.progress import Progress, silent
 from viscnn.queries import catalogue, load
-from viscnn.session import Session, absolute
+from viscnn.session import absolute
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from viscnn.engine.bundle import Bundle
-    from viscnn.engine.circuit import CircuitReport
     from viscnn.engine.replay import ReplayReport
-    from viscnn.engine.run import QueryReport
     from viscnn.ingest.load import LoadReport
-    from viscnn.subgraph import Subgraph
 
 __all__ = ["VISCNN", "Progress"]
 
-Progress = Callable[[str, int, int], None]
 
-
-def _silent(step: str, done: int, total: int) -> None:
-    pass
-
-
-class VISCNN(Session):
+class VISCNN(Scores):
     """A session with one graph database; a context manager.
 
     Raises:
@@ -63,7 +55,7 @@ class VISCNN(Session):
         images: str | None = None,
         replace: bool = False,
         importance: bool = True,
-        progress: Progress = _silent,
+        progress: Progress = silent,
     ) -> "LoadReport":
         """Write a model into the graph and register it on this machine.
 
@@ -155,7 +147,7 @@ class VISCNN(Session):
         import torch
 
         from viscnn.engine.replay import replay
-        from viscnn.engine.scoring import image_batches
+        from viscnn.engine.streaming import image_batches
 
         bundle = self.bundle(model)
         if bundle.images is None:
@@ -163,106 +155,6 @@ class VISCNN(Session):
             return replay(self._graph, bundle, noise)
         batch, _ = next(image_batches(bundle, bundle.collection.select("overall", "check", images), []))
         return replay(self._graph, bundle, batch)
-
-    # -- queries ---------------------------------------------------------------------------------------------------
-
-    def query(
-        self,
-        text: str,
-        *,
-        model: str,
-        output: str | None = None,
-        criterion: str = "taylor",
-        max_images: int = 500,
-        images: str | None = None,
-        activate: bool = True,
-        progress: Progress = _silent,
-    ) -> "QueryReport":
-        """Score all filters and kernels for an input expression, store the scores, and activate them.
-
-        Args:
-            text: input expression, such as `three - overall` or `0.5*(cat + dog) - "2" * photo.png`.
-            output: `loss` (default), `class:NAME`, `filter:UID`, `layer:NAME`.
-            criterion: `taylor`, `taylor-signed`, `activation`, `gradient` or `weight`.
-            max_images: at most so many images of each image set, the same ones each time; 0 for all.
-            images: an image source instead of the registered one.
-
-        Raises:
-            ExpressionError, ImagesError, NotInGraph: nothing was changed.
-        """
-        from viscnn.engine.run import QuerySpec, run_query
-
-        spec = QuerySpec(input=text, output=output, criterion=criterion, max_images=max_images)
-        return run_query(self._graph, self.bundle(model, images=images), spec, activate=activate, progress=progress)
-
-    def queries(self, model: str) -> list[dict[str, Any]]:
-        """The saved queries of a model, newest first."""
-        return self._graph.read("read/queries", model=self.model(model)["name"])
-
-    def activate(self, uid: str) -> dict[str, Any]:
-        """Copy a saved query's scores to `score`; returns how many filters and kernels were set."""
-        from viscnn.engine.circuit import require_query
-
-        model = require_query(self._graph, uid)["model"]
-        return self._graph.write("write/activate_query", model=model, uid=uid)[0]
-
-    def drop_query(self, uid: str) -> None:
-        """Remove a saved query with its scores and circuits."""
-        if not self._graph.write("write/drop_query", uid=uid):
-            raise NotInGraph(f"no query {uid!r} is stored (list them with: viscnn queries --model MODEL)")
-
-    def subgraph(self, uid: str, *, keep: float = 0.1, scale: str = "sum", limit: int = 20_000) -> "Subgraph":
-        """The share `keep` of all kernels with the highest scaled scores in a saved query, pulled by Cypher."""
-        from viscnn.subgraph import pull
-
-        return pull(self._graph, uid, keep=keep, scale=scale, limit=limit)
-
-    # -- circuits --------------------------------------------------------------------------------------------------
-
-    def circuit(
-        self,
-        target: str,
-        *,
-        model: str,
-        input: str = "overall",  # noqa: A002 - the name that a query has it by
-        keep: float = 0.1,
-        criterion: str = "taylor",
-        scale: str | None = None,
-        excitatory: bool = False,
-        ablation: str = "zero",
-        max_images: int = 500,
-        check_images: int = 200,
-        images: str | None = None,
-        progress: Progress = _silent,
-    ) -> "CircuitReport":
-        """Extract a connected circuit that reaches `target`, verify it on check images, store and return it.
-
-        Args:
-            target: a filter's uid, or an output such as `class:NAME` or `loss`.
-            input: input expression of the query whose scores select the kernels; scored now if it is not stored.
-            keep: share of the kernels upstream of the target, in (0, 1].
-            scale: `sum`, `layer-l2` or `raw`: how layers are made comparable.
-            ablation: what removed kernels read when verifying: `zero`, `mean` or `resample`.
-            check_images: at most so many check images; 0 for all.
-        """
-        from viscnn.engine.circuit import DEFAULT_SCALE, CircuitSpec, run_circuit
-        from viscnn.engine.run import QuerySpec
-        from viscnn.engine.verify import VerifySpec
-
-        checking = VerifySpec(ablation=ablation, max_images=check_images)
-        spec = CircuitSpec(keep=keep, scale=scale or DEFAULT_SCALE, excitatory=excitatory, verify=checking)
-        asked = QuerySpec(input=input, output=_as_output(target), criterion=criterion, max_images=max_images)
-        return run_circuit(self._graph, self.bundle(model, images=images), asked, spec, progress=progress)
-
-    def circuits(self, model: str) -> list[dict[str, Any]]:
-        """The stored circuits of a model with their evidence, newest first."""
-        return self._graph.read("read/circuits", model=self.model(model)["name"])
-
-    def circuit_subgraph(self, uid: str) -> "Subgraph":
-        """The kernels of a stored circuit with the scores of the query that chose them."""
-        from viscnn.subgraph import of_circuit
-
-        return of_circuit(self._graph, uid)
 
     # -- filters and images ----------------------------------------------------------------------------------------
 
@@ -313,10 +205,11 @@ class VISCNN(Session):
         bundle = self.bundle(uid.partition("/")[0])
         output = FilterOutput(uid, "mean")
         target = resolve(output, model=bundle.name, architecture=bundle.architecture, classes=bundle.classes)
-        assert target.layer is not None
+        ((layer, channels),) = target.filters
+        assert channels is not None
         image = bundle.preprocess.apply(bundle.collection.read(self._image_index(bundle, path)))
-        recording = record(bundle.architecture, image.unsqueeze(0), last=target.layer, gradients=False)
-        return recording.maps[target.layer.name][0, target.channel].numpy()
+        recording = record(bundle.architecture, image.unsqueeze(0), last=target.last, gradients=False)
+        return recording.maps[layer.name][0, channels[0]].numpy()
 
     def _image_index(self, bundle: "Bundle", path: str) -> int:
         return bundle.collection.select(path, None, 1)[0]
@@ -357,8 +250,3 @@ class VISCNN(Session):
             }
             for query in catalogue().values()
         ]
-
-
-def _as_output(target: str) -> str:
-    """A bare filter uid as an output expression."""
-    return f"filter:{target}" if "/" in target and ":" not in target.partition("/")[0] else target

@@ -29,6 +29,14 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on sta
 ModelOption = Annotated[str, typer.Option("--model", "-m", help="Name of a stored model.")]
 Images = Annotated[str | None, typer.Option(help="A folder, an npz file, bundled:mnist or bundled:cifar10.")]
 MaxImages = Annotated[int, typer.Option(min=0, help="At most so many images of each image set; 0 for all.")]
+Workers = Annotated[
+    int | None, typer.Option(min=0, help="Processes that decode images; by default none for few images.")
+]
+_CRITERIA = (
+    "taylor, taylor-signed, taylor-map, activation, gradient, snip, force(keep=0.05,rounds=10), grasp, "
+    "integrated-gradients(steps=5), integrated-gradients-signed, weight, magnitude or random(seed=0)"
+)
+_OUTPUTS = "loss, class:NAME, filter:UID, layer:NAME, direction:NAME[0:0.5,7:-1], or a sum of them"
 
 
 @app.command()
@@ -100,31 +108,46 @@ def drop(model: Annotated[str, typer.Argument(help="Name of a stored model.")], 
 def query(
     text: Annotated[str, typer.Argument(metavar="EXPR", help="Input expression, such as 'three - overall'.")],
     model: ModelOption,
-    output: Annotated[str | None, typer.Option(help="loss, class:NAME, filter:UID or layer:NAME.")] = None,
-    criterion: Annotated[str, typer.Option(help="taylor, taylor-signed, activation, gradient or weight.")] = "taylor",
+    output: Annotated[list[str] | None, typer.Option(help=f"{_OUTPUTS}; several in one pass over the images.")] = None,
+    criterion: Annotated[list[str] | None, typer.Option(help=f"{_CRITERIA}; several in one pass.")] = None,
     max_images: MaxImages = 500,
     images: Images = None,
+    workers: Workers = None,
     activate: Annotated[bool, typer.Option(help="Copy the scores to `score` of filters and kernels.")] = True,
     top: Annotated[int, typer.Option(min=1, help="Filters and kernels per layer that are printed.")] = 5,
     json: Json = False,
 ) -> None:
-    """Score all filters and kernels for an input expression, and store the scores."""
+    """Score all filters and kernels for an input expression, and store the scores; the first query is activated."""
     from viscnn.reports import query_json, query_text
 
     with console.session(json) as out, out.viscnn() as viscnn:
-        report = viscnn.query(
+        reports = viscnn.query_each(
             text,
             model=model,
-            output=output,
-            criterion=criterion,
+            outputs=output or [None],
+            criteria=criterion or ["taylor"],
             max_images=max_images,
             images=images,
             activate=activate,
+            workers=workers,
             progress=out.progress,
         )
-        out.notes(report.warnings)
+        out.notes(tuple(dict.fromkeys(note for report in reports for note in report.warnings)))
         layers = viscnn.layers(model)
-        out.result(query_json(report, layers, top=top), query_text(report, layers, top=top))
+        found = [query_json(report, layers, top=top) for report in reports]
+        text = "\n\n".join(query_text(report, layers, top=top) for report in reports)
+        out.result(found[0] if len(found) == 1 else {"queries": found}, text)
+
+
+@app.command()
+def doctor(json: Json = False) -> None:
+    """Say what this installation can do: versions, how kernels are scored, GPU, Java, server, folders."""
+    from viscnn.doctor import report
+    from viscnn.reports import doctor_json, doctor_text
+
+    with console.session(json) as out:
+        found = report()
+        out.result(doctor_json(found), doctor_text(found))
 
 
 @app.command()
@@ -151,7 +174,7 @@ def circuit(
     model: ModelOption,
     input: Annotated[str, typer.Option(help="Input expression of the query that scores.")] = "overall",  # noqa: A002
     keep: Annotated[float, typer.Option(help="Share of the kernels upstream of the target, in (0, 1].")] = 0.1,
-    criterion: Annotated[str, typer.Option(help="taylor, taylor-signed, activation, gradient or weight.")] = "taylor",
+    criterion: Annotated[str, typer.Option(help=f"{_CRITERIA}.")] = "taylor",
     scale: Annotated[str | None, typer.Option(help="How layers are compared: sum, layer-l2 or raw.")] = None,
     excitatory: Annotated[bool, typer.Option(help="Signed criteria: only kernels that raise the target.")] = False,
     ablation: Annotated[str, typer.Option(help="What removed kernels read: zero, mean or resample.")] = "zero",

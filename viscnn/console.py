@@ -11,8 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
+from rich.text import Text
 
 from viscnn.errors import ViscnnError
 
@@ -20,6 +30,17 @@ if TYPE_CHECKING:
     from viscnn.api import VISCNN
 
 __all__ = ["Output", "fail", "session", "table"]
+
+
+class _Rate(ProgressColumn):
+    """How many are done per second, such as `31/s`."""
+
+    def render(self, task: Task) -> Text:
+        """Empty until there is a pace."""
+        speed = task.finished_speed or task.speed
+        if not speed:
+            return Text("")
+        return Text(f"{speed:,.0f}/s" if speed >= 10 else f"{speed:.2g}/s")
 
 
 class Output:
@@ -39,13 +60,14 @@ class Output:
         return VISCNN()
 
     def progress(self, step: str, done: int, total: int) -> None:
-        """Draw a progress bar with the time left on standard error."""
+        """Draw a progress bar with the number per second and the time left on standard error."""
         if self._bar is None:
-            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-            self._bar = Progress(*columns, TimeRemainingColumn(), console=self._errors, transient=True)
+            counts = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate())
+            times = (TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("left"))
+            self._bar = Progress(*counts, *times, console=self._errors, transient=True)
             self._bar.start()
-        if step not in self._tasks:
-            self._tasks[step] = self._bar.add_task(step, total=total)
+        if step not in self._tasks:  # what an earlier run has done is none of this one's pace
+            self._tasks[step] = self._bar.add_task(step, total=total, completed=done)
         self._bar.update(self._tasks[step], completed=done, total=total)
 
     def notes(self, lines: Iterable[str]) -> None:

@@ -228,8 +228,14 @@ class Graph:
             self._tracer(name, parameters, (time.monotonic() - began) * 1000)
 
 
+_SCALARS = frozenset({type(None), bool, int, float, str})
+
+
 def _plain(value: Any) -> Any:
     """Nodes, relationships and paths as dictionaries, temporal values as ISO text, anything else as it is."""
+    kind = type(value)
+    if kind in _SCALARS or (kind is list and all(type(each) in _SCALARS for each in value)):
+        return value  # nearly always: thousands of rows of lists of scores
     if isinstance(value, graph.Node):
         return {"id": value.element_id, "labels": sorted(value.labels), "properties": _plain(dict(value))}
     if isinstance(value, graph.Relationship):

@@ -1,14 +1,15 @@
-"""Reports of queries and circuits as JSON and as text; keys are those that tools rely on."""
+"""Reports of queries, circuits and the installation as JSON and as text; keys are those that tools rely on."""
 
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from viscnn.doctor import Report
     from viscnn.engine.circuit import CircuitReport
     from viscnn.engine.run import QueryReport
 
-__all__ = ["circuit_json", "circuit_text", "query_json", "query_text"]
+__all__ = ["circuit_json", "circuit_text", "doctor_json", "doctor_text", "query_json", "query_text"]
 
 Layers = list[dict[str, Any]]
 
@@ -123,3 +124,18 @@ def circuit_text(report: "CircuitReport") -> str:
     ]
     lines.append(f"as paths: viscnn cypher circuit_paths uid={report.uid}")
     return "\n".join(lines)
+
+
+def doctor_json(report: "Report") -> dict[str, Any]:
+    """The rows as objects, and how many of each state there are."""
+    states = [row.state for row in report.rows]
+    return {
+        "rows": [{"name": row.name, "state": row.state, "detail": row.detail} for row in report.rows],
+        **{state: states.count(state) for state in ("ok", "warn", "missing")},
+    }
+
+
+def doctor_text(report: "Report") -> str:
+    """The same for people: one line per row."""
+    width = max(len(row.name) for row in report.rows)
+    return "\n".join(f"{row.state:7}  {row.name:{width}}  {row.detail}" for row in report.rows)

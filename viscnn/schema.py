@@ -51,6 +51,8 @@ NODES = (
             "schemaVersion": "integer",
             "createdAt": "string: ISO 8601, UTC",
             "activeQuery": "string: uid of the query whose scores are in `score`; null when `score` is not valid",
+            "activation": "string: random, names the activation that began last; an earlier one gives way to it",
+            "importanceRun": "string: random, the same for the writing of `importance`",
             "activeProjection": "string: uid of the projection whose places are in u and v",
         },
     ),
@@ -132,6 +134,7 @@ NODES = (
             "createdAt": "string: ISO 8601, UTC",
             "seconds": "float: time of scoring",
             "status": "string: `scoring` or `complete`",
+            "scoresStamp": "string: random, a new one whenever SCORED is written; copies of the scores are known by it",
         },
     ),
     NodeType(

@@ -1,12 +1,14 @@
 """The scored subgraph that the page draws: all filters, and the kernels of a saved query above a threshold.
 
-1. read the query's SCORED once and find the score that the kept fraction amounts to, under a scale that makes
-   layers comparable;
-2. pull the kernels above it by Cypher: range scans of the (layer, score) index when the query is active, its
-   SCORED lists otherwise.
+1. take the query's scores (read once from SCORED, or remembered) and choose the kernels that the kept fraction
+   amounts to, under a scale that makes layers comparable;
+2. pull these kernels by Cypher, from their target filters on, one row a filter.
+
+It makes no difference whether the query is active.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,8 +16,12 @@ from numpy.typing import NDArray
 
 from viscnn.errors import ExpressionError, NotInGraph
 from viscnn.graph import Graph
+from viscnn.graph_scores import QueryScores, query_scores
 
 __all__ = ["Subgraph", "of_circuit", "pull"]
+
+_PULLED = ["source", "target", "input", "sign", "signRatio"]
+_SIGNS = {"inhibitory": -1, "mixed": 0, "excitatory": 1}
 
 
 @dataclass(frozen=True)
@@ -50,147 +56,160 @@ def pull(graph: Graph, uid: str, *, keep: float, scale: str, limit: int) -> Subg
     """
     if not 0 < keep <= 1:
         raise ExpressionError(f"the kept fraction {keep} must be above 0 and at most 1")
-    query = graph.read("read/query", uid=uid)
-    if not query or query[0]["status"] != "complete":
-        raise NotInGraph(f"no complete query {uid!r} is stored")
-    model = query[0]["model"]
-    layers = [row for row in graph.read("read/layers", model=model) if row["kind"] == "convolution"]
-    scored = graph.read("read/query_scores", uid=uid)
-    factors, signed = _factors(layers, scored, scale), bool(query[0]["signed"])
-    cut = _threshold(_ranks(_scaled(scored, factors), signed), keep, limit)
-    rows = _kernels(graph, uid, model, layers, factors, cut, signed) if cut.drawn else []
-    filters = _filters(graph, model, scored, signed)
-    kernels = _kernel_frame(rows, filters, factors, signed).head(cut.drawn)
-    return Subgraph(model, uid, filters, kernels, cut.total, cut.kept - len(kernels), cut.share)
+    ranking = _ranking(graph, uid, scale)
+    kept = min(int((ranking.ranks > 0).sum()), max(1, round(keep * ranking.total)))
+    chosen = _highest(ranking, min(kept, limit))
+    pulled = _flat(graph.read("read/subgraph_kernels", rows=_rows(ranking.scores, chosen)))
+    filters = _filters(graph, ranking)
+    kernels = _kernels(pulled, filters, ranking)
+    return Subgraph(
+        ranking.model, uid, filters, kernels, ranking.total, kept - len(kernels), _share(ranking, kernels["scaled"])
+    )
 
 
 def of_circuit(graph: Graph, uid: str) -> Subgraph:
     """The kernels of a stored circuit with the scores of the query that chose them; nothing is left out.
 
     Raises:
-        NotInGraph: no circuit of that uid.
+        NotInGraph: no circuit of that uid, or its query is not complete.
     """
     found = graph.read("read/circuit", uid=uid)
     if not found:
         raise NotInGraph(f"no circuit {uid!r} is stored (list them with: viscnn circuits --model MODEL)")
-    circuit = found[0]["circuit"]
-    model, query, scale = circuit["model"], circuit["query"], circuit["scale"]
-    layers = [row for row in graph.read("read/layers", model=model) if row["kind"] == "convolution"]
-    scored = graph.read("read/query_scores", uid=query)
-    signed = any(row["signed"] for row in graph.read("read/query", uid=query))
-    factors = _factors(layers, scored, scale)
-    filters = _filters(graph, model, scored, signed)
-    kernels = _kernel_frame(graph.read("read/circuit_kernels", uid=uid), filters, factors, signed)
-    ranks = _ranks(_scaled(scored, factors), signed)
-    share = _ranks(kernels["scaled"].to_numpy(), signed).clip(min=0.0).sum() / max(ranks.clip(min=0.0).sum(), 1e-300)
-    return Subgraph(model, query, filters, kernels, len(ranks), 0, float(share))
+    ranking = _ranking(graph, found[0]["circuit"]["query"], found[0]["circuit"]["scale"])
+    filters = _filters(graph, ranking)
+    pulled = pd.DataFrame(graph.read("read/circuit_kernels", uid=uid), columns=[*_PULLED, "score"])
+    kernels = _kernels(pulled[_PULLED], filters, ranking)
+    share = _share(ranking, kernels["scaled"])
+    return Subgraph(ranking.model, ranking.query, filters, kernels, ranking.total, 0, share)
 
 
 @dataclass(frozen=True)
-class _Cut:
-    """Where the ranking of all kernels is cut.
+class _Ranking:
+    """All kernel scores of a query, made comparable; the arrays have one element for every kernel score.
 
     Attributes:
-        minimum: smallest drawn scaled score.
-        total, kept, drawn: kernels of the model; in the kept fraction with a positive score; of those within the limit.
-        reached: kernels whose scaled score reaches `minimum`: more than `drawn` where several share it.
-        share: share of the total positive scaled score that the drawn ones hold.
+        scaled: score times the factor of its layer.
+        ranks: what kernels are ranked by: the scaled score, of a signed criterion its size.
+        layers: number of the target's layer in depth order, -1 where it is no convolution (never ranked).
+        total: kernels of the model.
     """
 
-    minimum: float
+    query: str
+    model: str
+    signed: bool
+    scores: QueryScores
+    scaled: NDArray[np.float64]
+    ranks: NDArray[np.float64]
+    layers: NDArray[np.int64]
     total: int
-    kept: int
-    drawn: int
-    reached: int
-    share: float
+
+    def order(self, kernels: NDArray[np.int64]) -> NDArray[np.int64]:
+        """How to sort kernels by falling rank; equal ones in the order of the network."""
+        return np.lexsort((kernels, self.layers[kernels], -self.ranks[kernels]))
 
 
-def _factors(layers: list[dict[str, object]], scored: list[dict[str, object]], scale: str) -> dict[str, float]:
-    """What a raw kernel score is multiplied by, per layer uid."""
-    if scale == "raw":
-        return {str(layer["uid"]): 1.0 for layer in layers}
-    if scale == "sum":
-        return {str(layer["uid"]): float(layer["positions"]) for layer in layers}  # type: ignore[arg-type]
-    if scale != "layer-l2":
-        raise ExpressionError(f"unknown scale {scale!r} (one of sum, layer-l2, raw)")
-    squares: dict[str, float] = {}
-    for row in scored:
-        owner = _layer_uid(str(row["uid"]))
-        squares[owner] = squares.get(owner, 0.0) + float(np.square(row["kernelScores"]).sum())  # type: ignore[call-overload]
-    return {layer: 1 / np.sqrt(total) if total > 0 else 0.0 for layer, total in squares.items()}
+def _ranking(graph: Graph, uid: str, scale: str) -> _Ranking:
+    found = graph.read("read/subgraph_query", uid=uid)
+    if not found:
+        raise NotInGraph(f"no complete query {uid!r} is stored")
+    scores = query_scores(graph, uid, stamp=found[0]["stamp"])
+    numbers = {layer["uid"]: number for number, layer in enumerate(found[0]["layers"])}
+    owners = np.array([numbers.get(_layer_uid(each), -1) for each in scores.uids], dtype=np.int64)
+    layers = np.repeat(owners, np.diff(scores.starts))
+    # one more factor, of what is no convolution: -1 finds it
+    factors = np.append(_factors(found[0]["layers"], scores.kernels, layers, scale), 0.0)
+    scaled = scores.kernels * factors[layers]
+    ranks = np.abs(scaled) if found[0]["signed"] else scaled
+    total = int((layers >= 0).sum())
+    return _Ranking(uid, found[0]["model"], found[0]["signed"], scores, scaled, ranks, layers, total)
 
 
 def _layer_uid(filter_uid: str) -> str:
     return filter_uid.rpartition("/")[0]
 
 
-def _scaled(scored: list[dict[str, object]], factors: dict[str, float]) -> NDArray[np.float64]:
-    """The scaled scores of all kernels of the model."""
-    return np.concatenate(
-        [np.asarray(row["kernelScores"], dtype=np.float64) * factors[_layer_uid(str(row["uid"]))] for row in scored]
-    )
+def _factors(
+    layers: list[dict[str, Any]], kernels: NDArray[np.float64], owners: NDArray[np.int64], scale: str
+) -> NDArray[np.float64]:
+    """What a raw kernel score is multiplied by, per layer; `owners` are the layers of `kernels`."""
+    if scale == "raw":
+        return np.ones(len(layers))
+    if scale == "sum":
+        return np.array([layer["positions"] for layer in layers], dtype=np.float64)
+    if scale != "layer-l2":
+        raise ExpressionError(f"unknown scale {scale!r} (one of sum, layer-l2, raw)")
+    squares = np.bincount(owners + 1, np.square(kernels), len(layers) + 1)[1:]
+    return np.where(squares > 0, 1 / np.sqrt(np.where(squares > 0, squares, 1.0)), 0.0)
 
 
-def _ranks(scaled: NDArray[np.float64], signed: bool) -> NDArray[np.float64]:
-    """What kernels are ranked by: the scaled score, of a signed criterion its size."""
-    return np.abs(scaled) if signed else scaled
+def _highest(ranking: _Ranking, count: int) -> NDArray[np.int64]:
+    """The `count` kernels of the highest ranks."""
+    if count == 0:
+        return np.empty(0, dtype=np.int64)
+    least = np.partition(ranking.ranks, -count)[-count]
+    candidates = np.flatnonzero(ranking.ranks >= least)  # more than `count` where several share the least
+    return candidates[ranking.order(candidates)[:count]]
 
 
-def _threshold(scaled: NDArray[np.float64], keep: float, limit: int) -> _Cut:
-    positive = np.sort(scaled[scaled > 0])[::-1]
-    kept = min(len(positive), max(1, round(keep * len(scaled))))
-    drawn = min(kept, limit)
-    if drawn == 0:
-        return _Cut(0.0, len(scaled), kept, 0, 0, 0.0)
-    # a hair below, so that rounding in minimum / factor never loses the kernel at the threshold
-    minimum = float(positive[drawn - 1]) * (1 - 1e-12)
-    reached = int((positive >= minimum * (1 - 1e-12)).sum())
-    return _Cut(minimum, len(scaled), kept, drawn, reached, float(positive[:drawn].sum() / positive.sum()))
+def _rows(scores: QueryScores, chosen: NDArray[np.int64]) -> list[dict[str, Any]]:
+    """Chosen kernels as uid and inputs of each target filter."""
+    chosen = np.sort(chosen)
+    owners = np.searchsorted(scores.starts, chosen, side="right") - 1
+    filters, first = np.unique(owners, return_index=True)
+    inputs = np.split(chosen - scores.starts[owners], first[1:])
+    return [
+        {"uid": scores.uids[owner], "inputs": each.tolist()}
+        for owner, each in zip(filters.tolist(), inputs, strict=False)  # of no kernels, `split` makes one empty part
+    ]
 
 
-def _kernels(
-    graph: Graph,
-    uid: str,
-    model: str,
-    layers: list[dict[str, object]],
-    factors: dict[str, float],
-    cut: _Cut,
-    signed: bool,
-) -> list[dict[str, object]]:
-    minima = {str(row["uid"]): cut.minimum / factors[str(row["uid"])] for row in layers if factors[str(row["uid"])]}
-    active = graph.read("read/model", model=model)[0]["activeQuery"] == uid
-    if active and not signed:  # the index is on the score itself, not on its size
-        wanted = [{"key": row["key"], "minimum": minima[str(row["uid"])]} for row in layers if row["uid"] in minima]
-        return graph.read("read/subgraph_active", layers=wanted, limit=cut.reached)
-    wanted = [{"uid": each, "minimum": smallest} for each, smallest in minima.items()]
-    return graph.read("read/subgraph_scored", uid=uid, layers=wanted, signed=signed, limit=cut.reached)
+def _flat(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    """One row per kernel from one row per filter."""
+    columns = {
+        name: [each for row in rows for each in row[f"{name}s"]] for name in ("source", "input", "sign", "signRatio")
+    }
+    targets = [row["target"] for row in rows for _ in row["inputs"]]
+    return pd.DataFrame(columns | {"target": targets})[_PULLED]
 
 
-def _filters(graph: Graph, model: str, scored: list[dict[str, object]], signed: bool) -> pd.DataFrame:
-    filters = pd.DataFrame(graph.read("read/filters", model=model)).drop(columns=["score"])
-    scores = {row["uid"]: row["score"] for row in scored}
+def _filters(graph: Graph, ranking: _Ranking) -> pd.DataFrame:
+    filters = pd.DataFrame(graph.read("read/filters", model=ranking.model)).drop(columns=["score"])
+    scores = dict(zip(ranking.scores.uids, ranking.scores.filters.tolist(), strict=True))
     filters["score"] = filters["uid"].map(scores).fillna(0.0).astype(float)
-    filters["shown"] = _relative(filters["score"], filters["layer"], signed)
+    filters["shown"] = _relative(filters["score"], filters["layer"], ranking.signed)
     return filters
 
 
-def _kernel_frame(
-    rows: list[dict[str, object]], filters: pd.DataFrame, factors: dict[str, float], signed: bool
-) -> pd.DataFrame:
-    columns = ["source", "target", "input", "score", "sign", "signRatio"]
-    kernels = pd.DataFrame(rows, columns=columns)
-    number = pd.Series(np.arange(len(filters)), index=filters["uid"])
-    owners = kernels["target"].map(_layer_uid).astype(str)
-    kernels["scaled"] = kernels["score"].astype(float) * owners.map(factors).astype(float)
-    kernels["shown"] = _relative(kernels["score"].astype(float), owners, signed)
-    kernels["source"] = kernels["source"].map(number).astype(np.int64)
-    kernels["target"] = kernels["target"].map(number).astype(np.int64)
-    kernels["sign"] = kernels["sign"].map({"inhibitory": -1, "mixed": 0, "excitatory": 1}).astype(np.int64)
-    order = np.argsort(-_ranks(kernels["scaled"].to_numpy(), signed), kind="stable")
-    return kernels.iloc[order].reset_index(drop=True)
+def _kernels(pulled: pd.DataFrame, filters: pd.DataFrame, ranking: _Ranking) -> pd.DataFrame:
+    """Pulled kernels with their scores, by falling rank."""
+    inputs = pulled["input"].to_numpy(dtype=np.int64)
+    owners = pd.Index(ranking.scores.uids).get_indexer(pd.Index(pulled["target"]))
+    number = ranking.scores.starts[owners] + inputs
+    uids = pd.Index(filters["uid"])
+    kernels = pd.DataFrame(
+        {
+            "source": uids.get_indexer(pd.Index(pulled["source"])).astype(np.int64),
+            "target": uids.get_indexer(pd.Index(pulled["target"])).astype(np.int64),
+            "input": inputs,
+            "score": ranking.scores.kernels[number],
+            "sign": pulled["sign"].map(_SIGNS).astype(np.int64),
+            "signRatio": pulled["signRatio"].astype(float),
+            "scaled": ranking.scaled[number],
+        }
+    )
+    kernels["shown"] = _relative(kernels["score"], pd.Series(ranking.layers[number]), ranking.signed)
+    return kernels.iloc[ranking.order(number)].reset_index(drop=True)
 
 
-def _relative(scores: "pd.Series[float]", groups: "pd.Series[str]", signed: bool) -> "pd.Series[float]":
+def _share(ranking: _Ranking, scaled: "pd.Series[float]") -> float:
+    """Share of the total positive rank that kernels of these scaled scores hold."""
+    held = scaled.abs() if ranking.signed else scaled.clip(lower=0.0)
+    total = ranking.ranks[ranking.ranks > 0].sum()
+    return float(held.sum() / total) if total > 0 else 0.0
+
+
+def _relative(scores: "pd.Series[float]", groups: "pd.Series[Any]", signed: bool) -> "pd.Series[float]":
     """Scores (signed: their size) clipped at zero over the largest of their group; zero where nothing is positive."""
     clipped = scores.abs() if signed else scores.clip(lower=0.0)
     largest = clipped.groupby(groups).transform("max")

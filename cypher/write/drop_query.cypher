@@ -7,6 +7,8 @@
 CYPHER 25
 MATCH (q:Query {uid: $uid})
 MATCH (m:Model {name: q.model})
+SET m.name = m.name  // takes the model's lock: an activation that ends now is seen
+WITH q, m
 FOREACH (each IN CASE WHEN m.activeQuery = $uid THEN [m] ELSE [] END | SET each.activeQuery = null)
 WITH q
 CALL (q) {

@@ -1,18 +1,33 @@
 // title: Save importance
-// description: Copy the scores of a query to the cached `importance` of filters and kernels.
+// description: Copy the scores of a query to the cached `importance` of filters and kernels, in concurrent transactions; `importanceQuery` is null until all are done. A later run makes an earlier one give way.
 // mode: write
 // parameter: uid = "toy/query/one" -- uid of a complete query
-// columns: filters, kernels
+// columns: outcome, filters, kernels
 
 CYPHER 25
 MATCH (q:Query {uid: $uid, status: 'complete'})
 MATCH (m:Model {name: q.model})
-SET m.importanceQuery = q.uid
-WITH q
+WITH q, m, m.name AS name, randomUUID() AS token
+CALL (m, token) {
+  SET m.importanceRun = token, m.importanceQuery = null
+} IN TRANSACTIONS
 MATCH (q)-[s:SCORED]->(b:Filter)
-WITH b, s, s.kernelScores AS ks
-SET b.importance = s.score
-WITH b, ks
-MATCH (b)<-[k:KERNEL]-()
-SET k.importance = ks[k.input]
-RETURN count(DISTINCT b) AS filters, count(k) AS kernels
+WITH name, token, b, s.score AS score, s.kernelScores AS ks
+CALL (name, token, b, score, ks) {
+  SET b.channel = b.channel  // takes the filter's lock, so that the token is read after an earlier writer's commit
+  WITH name, token, b, score, ks
+  MATCH (:Model {name: name, importanceRun: token})
+  SET b.importance = score
+  WITH b, ks
+  MATCH (b)<-[k:KERNEL]-()
+  SET k.importance = ks[k.input]
+  RETURN count(k) AS written
+} IN 4 CONCURRENT TRANSACTIONS OF 50 ROWS ON ERROR RETRY FOR 20 SECONDS THEN FAIL
+WITH name, token, count(b) AS filters, sum(written) AS kernels
+OPTIONAL MATCH (m:Model {name: name, importanceRun: token})
+SET m.name = m.name  // takes the model's lock: who removes the query or the model waits, or has removed it
+WITH m, filters, kernels
+OPTIONAL MATCH (q:Query {uid: $uid, status: 'complete'})
+WITH m, q, filters, kernels, CASE WHEN m IS NULL OR q IS NULL THEN 'removed' ELSE 'saved' END AS outcome
+SET m.importanceQuery = CASE outcome WHEN 'saved' THEN $uid ELSE m.importanceQuery END
+RETURN outcome, filters, kernels

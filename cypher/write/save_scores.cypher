@@ -3,7 +3,7 @@
 // mode: write
 // parameter: uid = "toy/query/one" -- uid of the query
 // parameter: rows = [] -- uid, score and kernelScores of each filter
-// columns: written
+// columns: written, stamp
 
 CYPHER 25
 MATCH (q:Query {uid: $uid})
@@ -17,5 +17,5 @@ UNWIND $rows AS row
 MATCH (f:Filter {uid: row.uid})
 CREATE (q)-[:SCORED {score: row.score, kernelScores: row.kernelScores}]->(f)
 WITH q, count(f) AS written
-SET q.status = CASE WHEN written = size($rows) THEN 'complete' ELSE 'scoring' END
-RETURN written
+SET q.status = CASE WHEN written = size($rows) THEN 'complete' ELSE 'scoring' END, q.scoresStamp = randomUUID()
+RETURN written, q.scoresStamp AS stamp

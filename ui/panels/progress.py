@@ -1,11 +1,12 @@
-"""Progress of a long call: a status box with the running phase and a bar."""
+"""Progress of a long call: a status box with the running phase, a bar and the time left."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import streamlit as st
 
-from viscnn.api import Progress
+from viscnn.progress import Progress, time_left
 
 __all__ = ["phases"]
 
@@ -16,9 +17,13 @@ def phases(label: str, done: str) -> Iterator[Progress]:
     box = st.status(label, expanded=True)
     bar = box.progress(0.0, text="starting")
 
+    began: dict[str, tuple[float, int]] = {}  # by step: when, and what an earlier run had done already
+
     def show(step: str, at: int, total: int) -> None:
-        share = min(1.0, at / total) if total else 0.0
-        bar.progress(share, text=f"{step}: {at:,} of {total:,}" if total else step)
+        since, before = began.setdefault(step, (time.monotonic(), at))
+        left = time_left(at - before, total - before, time.monotonic() - since)
+        count = f"{step}: {at:,} of {total:,}" if total else step
+        bar.progress(min(1.0, at / total) if total else 0.0, text=f"{count}, {left}" if left else count)
 
     try:
         yield show

@@ -14,9 +14,17 @@ __all__ = ["CRITERIA", "class_output", "outputs", "query_form", "saved_queries"]
 CRITERIA = {
     "taylor": "mean |A · dT/dA|: how much the target would change (the paper's criterion)",
     "taylor-signed": "A · dT/dA with its sign: raises or lowers the target",
+    "taylor-map": "per image |mean of A · dT/dA|: what raises here and lowers there cancels (Molchanov 2017)",
     "activation": "mean |A|: how strongly it responds",
     "gradient": "mean |dT/dZ|: equal for all kernels into one filter",
-    "weight": "mean |W|: needs no images",
+    "snip": "mean |W · dT/dW|, weight by weight",
+    "force(keep=0.05,rounds=10)": "snip in rounds, each on the network that the last one left",
+    "integrated-gradients(steps=5)": "change against the mean image × mean gradient on the way there",
+    "integrated-gradients-signed(steps=5)": "the same with its sign",
+    "grasp": "W · Hessian · gradient: the gradient flow that goes with it",
+    "weight": "mean |W|: a control",
+    "magnitude": "sum of |W|: a control",
+    "random(seed=0)": "drawn by lot: a control",
 }
 _PLAIN = re.compile(r"[A-Za-z0-9_./#]+")
 _REPORT = "viscnn_report"
@@ -28,6 +36,14 @@ INPUT_HELP = """Image sets and images, combined:
 - `"3"`: a set named by a number is quoted
 
 Image sets of this model: """
+
+OUTPUT_HELP = """What is to be explained; type what is not in the list:
+
+- `loss`, `class:cat`, `layer:conv3`
+- `filter:mnist/conv4/7`, `filter:mnist/conv4/7@max`, `filter:mnist/conv4/7@2,3`; `@post` reads it behind its activation
+- `direction:conv3[0:0.5,7:-1]`: a weighted sum of the maps of a layer
+- `class:cat - class:dog`, `0.5*filter:mnist/conv4/7 + 2*layer:conv2`: linear combinations
+"""
 
 
 def query_form(model: str, stamp: str) -> None:
@@ -46,11 +62,15 @@ def query_form(model: str, stamp: str) -> None:
             key="output",
             persist_state="session",
             accept_new_options=True,
-            help="What is to be explained: the loss, a class's logit, or a filter. "
-            "Type `filter:` and a uid, such as `filter:mnist/conv4/7`.",
+            help=OUTPUT_HELP,
         )
         criterion = st.selectbox(
-            "Criterion", list(CRITERIA), key="criterion", persist_state="session", help=_criteria_help()
+            "Criterion",
+            list(CRITERIA),
+            key="criterion",
+            persist_state="session",
+            accept_new_options=True,
+            help=_criteria_help(),
         )
         images = st.number_input(
             "Images per set, at most",
@@ -96,7 +116,8 @@ def _notes() -> None:
 
 
 def _criteria_help() -> str:
-    return "\n".join(f"- `{name}`: {meaning}" for name, meaning in CRITERIA.items())
+    forms = "\n".join(f"- `{name}`: {meaning}" for name, meaning in CRITERIA.items())
+    return f"{forms}\n\nParameters can be changed: type, for example, `force(keep=0.1,rounds=5)`."
 
 
 def outputs(properties: dict[str, Any], selected: str | None) -> list[str]:

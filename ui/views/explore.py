@@ -1,5 +1,7 @@
 """Explore: ask a question, see its subgraph, click through filters and kernels."""
 
+from concurrent.futures import wait
+
 import streamlit as st
 
 from viscnn.ui import data, figures, state
@@ -10,6 +12,9 @@ from viscnn.ui.panels.models import choose_model
 from viscnn.ui.panels.query_bar import query_form, saved_queries
 
 __all__ = ["page"]
+
+PATIENCE_S = 1.0
+"""A new query of a small model is active when the page has run; of a large one the activation goes on beside it."""
 
 
 def page() -> None:
@@ -25,6 +30,8 @@ def page() -> None:
             query = saved_queries(model)
         if query is not None:
             _explorer(model, stamp, query)
+    with shown_errors("activation"):
+        _activate()
 
 
 @st.fragment
@@ -53,3 +60,25 @@ def _explorer(model: str, stamp: str, query: str) -> None:
                     selection_panel(stamp, model, drawing)
                 else:
                     top_filters(drawing)
+
+
+def _activate() -> None:
+    """Activate the query that was just run, after its picture is drawn; then the page says that it is active."""
+    running = data.begun_activation()
+    if running is None:
+        return
+    wait([running], timeout=PATIENCE_S)
+    if running.done():
+        data.forget_activation()
+        running.result()
+        st.rerun()
+    _watch()
+
+
+@st.fragment(run_every=PATIENCE_S)
+def _watch() -> None:
+    """Runs the page once more when the activation is done."""
+    running = data.begun_activation()
+    if running is None or running.done():
+        st.rerun()
+    st.caption(":material/bolt: The scores are being activated for Cypher; the page does not need them.")

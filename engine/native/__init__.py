@@ -1,0 +1,6 @@
+"""Edge products by a small native library: a C++ kernel for the processor's vectors, reached through ctypes."""
+
+from viscnn.engine.native.library import NativeLibrary, describe, fma_peak, load, variants
+from viscnn.engine.native.products import products
+
+__all__ = ["NativeLibrary", "describe", "fma_peak", "load", "products", "variants"]
