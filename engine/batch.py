@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from viscnn.engine.capture import Intervention, Recording, convolve, record
-from viscnn.engine.edge_products import edge_products
-from viscnn.engine.geometry import EdgeProducts
+from viscnn.engine.edge_products import edge_products, map_products
+from viscnn.engine.geometry import EdgeProducts, MapProducts
 from viscnn.engine.target import Target
 from viscnn.ingest.architecture import Architecture, LayerSpec
 
@@ -52,10 +52,10 @@ class LayerMaps:
         return edge_products(self.x, self.convolution, self.gradient, signed=self.signed)
 
     @cached_property
-    def weighted(self) -> Tensor | None:
-        """a_o dT/da_o, (N, O, positions); None where T does not depend on the layer."""
+    def map_products(self) -> MapProducts | None:
+        """Sums over positions of a_o dT/da_o; None where T does not depend on the layer."""
         gradient = self.gradient if self.activated_gradient is None else self.activated_gradient
-        return None if gradient is None else (self.a * gradient).flatten(2)
+        return None if gradient is None else map_products(self.a, gradient)
 
     def no_kernels(self) -> Tensor:
         """Kernel scores of zero."""

@@ -21,11 +21,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from viscnn.engine.geometry import EdgeProducts, Geometry
+from viscnn.engine.geometry import EdgeProducts, Geometry, MapProducts
 from viscnn.engine.padding import padded
 from viscnn.errors import InputError, nearest
 
-__all__ = ["Tier", "edge_products", "tier_of", "tiers"]
+__all__ = ["Tier", "edge_products", "map_products", "tier_of", "tiers"]
 
 _MODULES = {"native": "native", "triton": "triton_products", "numba": "numba_products", "torch": "edge_maps"}
 _OF_DEVICE = {"cpu": ("native", "numba"), "cuda": ("triton",)}
@@ -68,6 +68,14 @@ def edge_products(
         x.contiguous(), weight, gradient, geometry, signed=signed
     )
     return found
+
+
+def map_products(maps: Tensor, gradient: Tensor) -> MapProducts:
+    """Sums over positions of map times gradient, (N, O) from (N, O, P, Q) each."""
+    if tier_of(maps) == "native":
+        return MapProducts(*_module("native").map_products(maps, gradient))
+    products = (maps * gradient).flatten(2)
+    return MapProducts(torch.linalg.vector_norm(products, ord=1, dim=2), products.sum(dim=2))
 
 
 def tier_of(x: Tensor) -> str:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-__all__ = ["EdgeProducts", "Geometry"]
+__all__ = ["EdgeProducts", "Geometry", "MapProducts"]
 
 
 @dataclass(frozen=True)
@@ -43,3 +43,16 @@ class EdgeProducts:
     absolute: Tensor
     signed: Tensor | None = None
     map_absolute: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class MapProducts:
+    """Sums over positions p of map times gradient, a_o dT/da_o, per image and filter: (N, O).
+
+    Attributes:
+        absolute: sum_p |a_o dT/da_o|.
+        signed: sum_p a_o dT/da_o.
+    """
+
+    absolute: Tensor
+    signed: Tensor

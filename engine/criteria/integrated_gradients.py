@@ -51,7 +51,7 @@ def integrated_gradients_signed(batch: Batch, *, steps: int = 5) -> Iterator[Sco
     for maps in _integrated(replace(batch, signed=True), steps):
         kernel = maps.no_kernels() if maps.products is None else maps.products.signed
         assert kernel is not None
-        yield Scores(kernel, maps.no_filters() if maps.weighted is None else maps.weighted.sum(dim=2))
+        yield Scores(kernel, maps.no_filters() if maps.map_products is None else maps.map_products.signed)
 
 
 def _integrated(batch: Batch, steps: int) -> Iterator[LayerMaps]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 
-import torch
 from torch import Tensor
 
 from viscnn.engine.batch import Batch, LayerMaps
@@ -23,10 +22,9 @@ def taylor(batch: Batch) -> Iterator[Scores]:
 
 def taylor_filters(maps: LayerMaps) -> Tensor:
     """mean_p |a_o dT/da_o| per image, (N, O)."""
-    if maps.weighted is None:
+    if maps.map_products is None:
         return maps.no_filters()
-    sums: Tensor = torch.linalg.vector_norm(maps.weighted, ord=1, dim=2)
-    return sums / maps.layer.positions
+    return maps.map_products.absolute / maps.layer.positions
 
 
 @criterion("taylor-signed", "sum over positions of map x gradient", signed=True, products=True)
@@ -35,19 +33,20 @@ def taylor_signed(batch: Batch) -> Iterator[Scores]:
     for maps in batch.layers:
         kernel = maps.no_kernels() if maps.products is None else maps.products.signed
         assert kernel is not None
-        yield Scores(kernel, maps.no_filters() if maps.weighted is None else maps.weighted.sum(dim=2))
+        yield Scores(kernel, maps.no_filters() if maps.map_products is None else maps.map_products.signed)
 
 
 @criterion("taylor-map", "mean over images of |mean over positions of map x gradient|", products=True)
 def taylor_map(batch: Batch) -> Iterator[Scores]:
     """Kernel: mean_k |mean_p A_oi G_o|; filter: mean_k |mean_p a_o dT/da_o|. Molchanov et al. 2017, eq. 8."""
     for maps in batch.layers:
-        products, weighted = maps.products, maps.weighted
-        if products is None or weighted is None:
+        products, of_filters = maps.products, maps.map_products
+        if products is None or of_filters is None:
             yield Scores(maps.no_kernels(), maps.no_filters())
         else:
             assert products.map_absolute is not None
-            yield Scores(products.map_absolute / maps.layer.positions, weighted.mean(dim=2).abs())
+            positions = maps.layer.positions
+            yield Scores(products.map_absolute / positions, of_filters.signed.abs() / positions)
 
 
 @criterion("activation", "mean size of the map", gradients=False)

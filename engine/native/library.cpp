@@ -20,6 +20,7 @@
 namespace viscnn {
 namespace {
 
+constexpr int64_t FLOATS_PER_TASK = 1 << 15;  // of maps times gradients: a task takes some microseconds
 constexpr int64_t CHUNK_BYTES = 8 << 20;  // of packed maps, unless one image needs more
 constexpr size_t KEPT_BYTES = 16 << 20, HUGE_PAGE = 2 << 20, CACHE_LINE = 64;
 
@@ -201,6 +202,18 @@ void viscnn_pack_weight(const Problem *problem, int variant, float *packed) {
 // 0, or 1 when there is not enough memory.
 int viscnn_edge_products(const Problem *problem, int variant) {
     return add_products(*problem, *variant_of(variant)) ? 0 : 1;
+}
+
+// absolute, sum: sums of |map x gradient| and map x gradient over the positions of each of `count` maps.
+void viscnn_map_products(int variant, int threads, const float *maps, const float *gradients, int64_t count,
+                         int64_t positions, float *absolute, float *sum) {
+    const Variant *of = variant_of(variant);
+    const int64_t together = 1 + FLOATS_PER_TASK / (positions + 1);
+    run_tasks((int)((count + together - 1) / together), threads, [&](int task, int) {
+        const int64_t first = task * together, last = first + together < count ? first + together : count;
+        for (int64_t i = first; i < last; i++)
+            of->map_products(maps + i * positions, gradients + i * positions, positions, absolute + i, sum + i);
+    });
 }
 
 // Floating point operations per second of multiply-adds in registers on so many threads: the best of many rounds

@@ -70,6 +70,12 @@ class NativeLibrary:
         if self.functions.viscnn_edge_products(ctypes.byref(problem), self.variant):
             raise ViscnnError("not enough memory for the packed maps of one image; set VISCNN_TIER=torch")
 
+    def map_products(
+        self, maps: int, gradients: int, count: int, positions: int, absolute: int, total: int, *, threads: int
+    ) -> None:
+        """Write the sums over the positions of each map to the addresses `absolute` and `total`."""
+        self.functions.viscnn_map_products(self.variant, threads, maps, gradients, count, positions, absolute, total)
+
 
 def load() -> NativeLibrary | None:
     """The library, or None where it was not built; `describe()` says why.
@@ -142,6 +148,8 @@ def _declare(functions: ctypes.CDLL) -> None:
     functions.viscnn_variant.restype = functions.viscnn_compiler.restype = c_char_p
     functions.viscnn_fma_peak.restype = c_double
     functions.viscnn_fma_peak.argtypes = (c_int, c_int, c_double)
+    functions.viscnn_map_products.restype = None
+    functions.viscnn_map_products.argtypes = (c_int, c_int, c_void_p, c_void_p, c_int64, c_int64, c_void_p, c_void_p)
     functions.viscnn_pack_weight.argtypes = (POINTER(Problem), c_int, c_void_p)
     functions.viscnn_use_openmp.argtypes = (c_void_p,)
 

@@ -58,6 +58,7 @@ struct Variant {
     void (*pack_weight)(const Problem &, int32_t block, float *packed);
     void (*pack_maps)(const Problem &, const Plan &, int32_t image, int32_t block, float *packed);
     void (*add)(const Problem &, const Plan &, const Task &);
+    void (*map_products)(const float *map, const float *gradient, int64_t positions, float *absolute, float *sum);
     double (*multiply_add)(int64_t rounds);  // returns how many floating point operations it did
 };
 

@@ -11,7 +11,7 @@ from viscnn.engine.geometry import EdgeProducts, Geometry
 from viscnn.engine.native.library import CHANNELS, NativeLibrary, Problem, describe, load
 from viscnn.errors import ConfigError
 
-__all__ = ["products"]
+__all__ = ["map_products", "products"]
 
 _IMAGES = 64
 """At most so many are summed up in float32; sums of more are added in float64."""
@@ -49,7 +49,7 @@ def products(x: Tensor, weight: Tensor, gradient: Tensor, geometry: Geometry, *,
 
     Raises:
         ConfigError: the library was not built.
-        MemoryError: the packed maps of one image do not fit.
+        ViscnnError: the packed maps of one image do not fit into memory.
     """
     library = load()
     if library is None:
@@ -62,6 +62,28 @@ def products(x: Tensor, weight: Tensor, gradient: Tensor, geometry: Geometry, *,
     if min(problem.images, problem.filters, problem.inputs, problem.rows, problem.columns) > 0:
         _run(library, problem, weight)
     return EdgeProducts(*results)
+
+
+def map_products(maps: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
+    """Sums over positions of |map x gradient| and of map x gradient, (N, O) each.
+
+    Args:
+        maps, gradient: (N, O, P, Q), float32.
+
+    Raises:
+        ConfigError: the library was not built.
+    """
+    library = load()
+    if library is None:
+        raise ConfigError(describe()[1])
+    maps, gradient = maps.detach().contiguous(), gradient.detach().contiguous()
+    absolute, total = torch.zeros(maps.shape[:2]), torch.zeros(maps.shape[:2])
+    if maps.numel() > 0:
+        addresses = (maps.data_ptr(), gradient.data_ptr()), (absolute.data_ptr(), total.data_ptr())
+        positions = maps.shape[2] * maps.shape[3]
+        threads = torch.get_num_threads()
+        library.map_products(*addresses[0], absolute.numel(), positions, *addresses[1], threads=threads)
+    return absolute, total
 
 
 def _in_parts(x: Tensor, weight: Tensor, gradient: Tensor, geometry: Geometry, signed: bool) -> EdgeProducts:
