@@ -31,7 +31,7 @@ _VARIANTS: dict[str, dict[str, tuple[int, int, tuple[str, ...]]]] = {
         "avx2": (8, 16, ("-mavx2", "-mfma")),
         "baseline": (4, 16, ()),
     },
-    "aarch64": {"baseline": (4, 32, ())},
+    "aarch64": {"neon": (4, 32, ())},
 }
 """By machine: the lanes of a vector, the number of vector registers, and the compiler's flags of each variant."""
 

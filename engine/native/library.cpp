@@ -69,7 +69,11 @@ int usable_variants(const Variant **found) {
         found[count++] = &avx512_variant;
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) found[count++] = &avx2_variant;
 #endif
+#if defined(__aarch64__)
+    found[count++] = &neon_variant;
+#else
     found[count++] = &baseline_variant;
+#endif
     return count;
 }
 

@@ -39,7 +39,7 @@ class NativeLibrary:
     """The loaded library.
 
     Attributes:
-        variants: what this processor can run, best first: avx512, avx2, baseline.
+        variants: what this processor can run, best first: avx512, avx2, baseline; neon.
         variant: the number of the one that runs.
     """
 

@@ -62,6 +62,6 @@ struct Variant {
     double (*multiply_add)(int64_t rounds);  // returns how many floating point operations it did
 };
 
-extern const Variant avx512_variant, avx2_variant, baseline_variant;
+extern const Variant avx512_variant, avx2_variant, baseline_variant, neon_variant;
 
 }  // namespace viscnn
