@@ -7,7 +7,7 @@ from viscnn.engine.selection import SCALES as ENGINE_SCALES
 from viscnn.engine.verify import ABLATIONS as ENGINE_ABLATIONS
 from viscnn.errors import ModelError
 from viscnn.ui.panels.circuit_bar import ABLATIONS, SCALES
-from viscnn.ui.panels.query_bar import CRITERIA, class_output, outputs
+from viscnn.ui.panels.query_bar import CRITERIA, class_output, outputs, target_filter
 from viscnn.ui.state import KEPT_FRACTIONS, View
 from viscnn.ui.views.models import zoo_name
 
@@ -44,6 +44,22 @@ def test_choices_are_those_of_the_engine() -> None:
     assert sorted(CRITERIA) == sorted(each.text for each in ENGINE_CRITERIA.values())
     assert tuple(SCALES) == tuple(ENGINE_SCALES)
     assert tuple(ABLATIONS) == tuple(ENGINE_ABLATIONS)
+
+
+@pytest.mark.parametrize(
+    ("output", "uid"),
+    [
+        ("filter:mnist/conv4/7", "mnist/conv4/7"),
+        ('filter:"vgg16-bn/features.3/1"@2,3@post', "vgg16-bn/features.3/1"),
+        ("filter:mnist/conv4/7@max", "mnist/conv4/7"),
+        ("filter:mnist/conv4/7 - filter:mnist/conv4/8", None),
+        ("direction:conv3[0:0.5,7:-1]", None),
+        ("class:three", None),
+        ("loss", None),
+    ],
+)
+def test_the_filter_that_an_output_is_about(output: str, uid: str | None) -> None:
+    assert target_filter(output) == uid
 
 
 def test_outputs_are_quoted_where_they_must_be() -> None:

@@ -9,7 +9,7 @@ from viscnn.ui import data, state
 from viscnn.ui.panels.errors import shown_errors
 from viscnn.ui.panels.progress import phases
 
-__all__ = ["CRITERIA", "class_output", "outputs", "query_form", "saved_queries"]
+__all__ = ["CRITERIA", "class_output", "outputs", "query_form", "saved_queries", "target_filter"]
 
 CRITERIA = {
     "taylor": "mean |A · dT/dA|: how much the target would change (the paper's criterion)",
@@ -135,6 +135,12 @@ def class_output(name: str, at: int, classes: list[str]) -> str:
     if classes.count(name) > 1 or '"' in name:
         return f"class:#{at}"
     return f"class:{name}" if _PLAIN.fullmatch(name) and not name.startswith("#") else f'class:"{name}"'
+
+
+def target_filter(output: str) -> str | None:
+    """uid of the filter that an output is about, None where it is about something else or more than that."""
+    match = re.fullmatch(r"""filter:(?:"([^"]*)"|([^"@\s]+))(?:@[\w,]+)*""", output)
+    return None if match is None else match[1] or match[2]
 
 
 def saved_queries(model: str) -> str | None:

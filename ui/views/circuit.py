@@ -12,6 +12,7 @@ from viscnn.ui.panels.errors import shown_errors
 from viscnn.ui.panels.evidence import evidence, kernel_table
 from viscnn.ui.panels.filter import panel_switch, selection_panel
 from viscnn.ui.panels.models import choose_model
+from viscnn.ui.panels.query_bar import target_filter
 
 __all__ = ["page"]
 
@@ -48,7 +49,7 @@ def _explorer(model: str, stamp: str, circuit: dict[str, Any]) -> None:
                 revision=f"{stamp}|{circuit['uid']}|{circuit['createdAt']}",
                 legend=f"{len(drawing.kernels):,} kernels of the circuit",
                 key="circuit_network",
-                target=str(circuit["target"]).removeprefix("filter:").strip('"'),
+                target=target_filter(str(circuit["target"])),
             )
         with panel:
             network.find_filter(drawing)
