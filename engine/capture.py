@@ -87,10 +87,8 @@ class _Recorder(fx.Interpreter):
             return self._convolve(n, layer)
         if activated is None:
             return super().run_node(n)
-        if self._asked.spares(activated):
-            value = torch.relu_(self.fetch_args_kwargs_from_env(n)[0][0])  # nothing else reads Z
-        else:
-            value = super().run_node(n)
+        spared = self._asked.spares(activated)  # nothing else reads Z
+        value = torch.relu_(self.env[n.all_input_nodes[0]]) if spared else super().run_node(n)
         self._keep_activated(activated, value)
         return value
 

@@ -35,7 +35,9 @@ def device() -> torch.device:
     if found.type not in ("cpu", "cuda"):
         raise InputError(f"VISCNN_DEVICE={named!r} is not supported; use cpu, cuda or cuda:NUMBER")
     if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
-        raise InputError(f"VISCNN_DEVICE={named!r}: this machine has {torch.cuda.device_count()} CUDA devices")
+        count = torch.cuda.device_count()
+        ways = f"cuda:0 to cuda:{count - 1}" if count else "cpu"
+        raise InputError(f"VISCNN_DEVICE={named!r}: this machine has {count} CUDA devices; use {ways}")
     return found
 
 
@@ -43,6 +45,7 @@ def on_device(architecture: Architecture, where: torch.device) -> Architecture:
     """The architecture with its module on a device."""
     if where.type == "cpu":
         return architecture
+    torch.backends.cudnn.allow_tf32 = False  # scores are cached: they are those of float32 on every device
     copies = _copies.setdefault(architecture.module, {})
     if where not in copies:
         copies[where] = copy.deepcopy(architecture.module).to(where)

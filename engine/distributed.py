@@ -146,13 +146,21 @@ def _shared_failure(meeting: Meeting) -> Iterator[None]:
     try:
         yield
         meeting.texts("end")
-    except Exception as error:
+    except BaseException as error:
         if meeting.failure is None:
-            own = error if isinstance(error, ViscnnError) else ViscnnError(f"{type(error).__name__}: {error}")
-            meeting.fail(own)
+            meeting.fail(_as_own(error))
         meeting.leave()
         raise
     meeting.leave()
+
+
+def _as_own(error: BaseException) -> ViscnnError:
+    """What the others are told of an error."""
+    if isinstance(error, ViscnnError):
+        return error
+    if isinstance(error, KeyboardInterrupt | SystemExit):
+        return ViscnnError("it was stopped; start again: each process goes on where it was")
+    return ViscnnError(f"{type(error).__name__}: {error}")
 
 
 def _start(backend: str | None, patience: timedelta) -> Processes:
@@ -164,8 +172,8 @@ def _start(backend: str | None, patience: timedelta) -> Processes:
     local_rank = int(os.environ.get("LOCAL_RANK", "0"))
     _take_device(local_rank)
     chosen = backend or _backend()
-    if chosen == "nccl" and device().type != "cuda":
-        raise InputError("--backend nccl needs a CUDA device for each process; use --backend gloo")
+    if chosen == "nccl" and not _apart():
+        raise InputError("--backend nccl needs a CUDA device of its own for each process; use --backend gloo")
     with reaching(int(os.environ["RANK"])):
         store, rank, size = next(rendezvous("env://", timeout=_START))
         dist.init_process_group(
@@ -189,6 +197,11 @@ def _take_device(local_rank: int) -> None:
 
 def _backend() -> str:
     """nccl refuses two processes on one GPU."""
-    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    apart = device().type == "cuda" and torch.cuda.device_count() >= here
-    return "nccl" if apart and dist.is_nccl_available() else "gloo"
+    return "nccl" if _apart() and dist.is_nccl_available() else "gloo"
+
+
+def _apart() -> bool:
+    """Whether each process of this machine has a GPU of its own."""
+    if device().type != "cuda" or torch.cuda.device_count() < int(os.environ.get("LOCAL_WORLD_SIZE", "1")):
+        return False
+    return device().index == int(os.environ.get("LOCAL_RANK", "0"))

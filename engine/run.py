@@ -23,7 +23,7 @@ from viscnn.engine.output import parse_output
 from viscnn.engine.scoring import Job, Running, score_jobs, score_key
 from viscnn.engine.sums import SetScores
 from viscnn.engine.target import Target, resolve
-from viscnn.errors import StoredDataError
+from viscnn.errors import ExpressionError, StoredDataError
 from viscnn.graph import Graph
 from viscnn.graph_scores import ScoredLayer, activate_scores, save_importance, save_scores
 
@@ -252,6 +252,8 @@ def run_queries(
     running: Running | None = None,
 ) -> list[QueryReport]:
     """Score several queries in as few passes over the images as can be, write them all, and activate the first."""
+    if not specs:
+        raise ExpressionError("no query was asked: give at least one output and one criterion")
     phases = Phases()
     reports = score_queries(bundle, specs, running=running, phases=phases)
     for spec, report in zip(specs, reports, strict=True):

@@ -29,12 +29,12 @@ from viscnn.engine.criteria import Criterion
 from viscnn.engine.device import device, on_device
 from viscnn.engine.streaming import Alone, Group, run_through
 from viscnn.engine.sums import SetScores, Sums, read_scores, write_scores
-from viscnn.engine.target import Target
+from viscnn.engine.target import Logit, Target
 from viscnn.progress import Progress, silent
 
 __all__ = ["Job", "Running", "score_images", "score_jobs", "score_key"]
 
-CACHE_VERSION = 3
+CACHE_VERSION = 4
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,6 @@ def _one_pass(
 def _rounds(bundle: Bundle, indices: tuple[int, ...], key: str, job: Job, running: Running) -> SetScores:
     """The scores of the last round of an iterative criterion."""
     criterion, masks = job.criterion, dict[str, Tensor]()
-    assert criterion.prune is not None
     last = job.target.last
     scored = bundle.architecture.layers[: None if last is None else last.index]
     for done in range(1, criterion.rounds + 1):
@@ -125,8 +124,21 @@ def _rounds(bundle: Bundle, indices: tuple[int, ...], key: str, job: Job, runnin
         )
         result = accumulator.sums[0].result(skipped)
         kernels = {layer.name: each for layer, each in zip(scored, accumulator.sums[0].kernels, strict=False)}
-        masks = criterion.prune(kernels, done, **criterion.parameters)
+        masks = _pruned(criterion, job.target, kernels, done)
     return result
+
+
+def _pruned(criterion: Criterion, target: Target, kernels: dict[str, Tensor], done: int) -> dict[str, Tensor]:
+    """Masks from the kernels upstream of the target: of its own layer only those into the filters that it reads."""
+    assert criterion.prune is not None
+    layer, channels = target.filters[-1]
+    if target.last is None or channels is None:
+        return criterion.prune(kernels, done, **criterion.parameters)
+    rows = list(channels)
+    masks = criterion.prune({**kernels, layer.name: kernels[layer.name][rows]}, done, **criterion.parameters)
+    of_layer = torch.zeros_like(kernels[layer.name])
+    of_layer[rows] = masks[layer.name]
+    return {**masks, layer.name: of_layer}
 
 
 class _Jobs:
@@ -196,7 +208,7 @@ def score_key(bundle: Bundle, indices: tuple[int, ...], target: Target, criterio
         "architecture": bundle.architecture.digest,
         "preprocess": bundle.preprocess.to_json(),
         "images": sorted(images, key=str),
-        "output": target.text,
+        "output": [target.text, [term.reads.number for term in target.terms if isinstance(term.reads, Logit)]],
         "criterion": criterion.text,
         "baseline": baseline_hash(bundle) if criterion.baseline else None,
     }

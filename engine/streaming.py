@@ -4,6 +4,7 @@ Memory does not grow with the number of images: one batch, the few that are read
 and when it is interrupted, a run writes its sums and place to the cache; the next run of the same thing starts there.
 """
 
+import contextlib
 import hashlib
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
@@ -28,6 +29,7 @@ __all__ = ["PER_IMAGE", "Accumulator", "Alone", "Group", "batch_size", "image_ba
 
 BATCH_FLOATS = 16_000_000
 SAVE_SECONDS = 60.0
+KEPT_SECONDS = 30 * 24 * 3600.0
 PER_IMAGE = "totals"
 """Last part of the name of an array in an accumulator's state that has a value for each image, and is no sum."""
 
@@ -114,23 +116,35 @@ def run_through(
     """
     sharing: Group = group or Alone()
     mine = _share(bundle, indices, sharing)
-    place = _Place(_partial_file(key, mine), accumulator)
+    place = _Place(_stopped_folder() / f"{_order(bundle, mine, key)}.npz", accumulator)
     place.restore()
-    skipped = place.skipped
     progress(step, place.done * sharing.size, len(indices))
-    if place.done < len(mine):
-        read = _batches(bundle, mine, skipped, start=place.done, workers=workers)
-        with place.saved(), _flaws_of_a_share(sharing, mine, skipped), closing(read):
-            for positions, images, labels in read:
-                place.add(accumulator.scored(images, labels), positions[-1] + 1)
-                progress(step, min(place.done * sharing.size, len(indices)), len(indices))
+    with place.saved(always=sharing.size > 1), closing(_added(bundle, mine, place, sharing, workers)) as counts:
+        for done in counts:
+            progress(step, min(done * sharing.size, len(indices)), len(indices))
+    if sharing.size > 1 and mine:
+        place.save()  # whatever happens to the others from here on
     if not sharing.common([_order(bundle, indices, key)]):
         raise ImagesError("the processes do not see the same images and network: give all the same, of the same names")
-    found = sharing.gather(accumulator, list(dict.fromkeys(skipped)))
+    found = sharing.gather(accumulator, list(dict.fromkeys(place.skipped)))
     place.forget()
     if len(found) == len(indices):
         raise ImagesError(f"none of the {len(indices)} images can be decoded, such as {found[0]}")
     return tuple(found)
+
+
+def _added(
+    bundle: Bundle, mine: tuple[int, ...], place: "_Place", sharing: Group, workers: int | None
+) -> Generator[int]:
+    """Add the images of a process that are not in its sums yet; how many are, after each batch."""
+    if place.done == len(mine):
+        return
+    read = _batches(bundle, mine, place.skipped, start=place.done, workers=workers)
+    with _flaws_of_a_share(sharing, mine, place.skipped), closing(read):
+        for positions, images, labels in read:
+            place.add(images, labels, positions[-1] + 1)
+            yield place.done
+    place.done = len(mine)
 
 
 def _share(bundle: Bundle, indices: tuple[int, ...], group: Group) -> tuple[int, ...]:
@@ -183,27 +197,28 @@ class _Place:
             self.done, self.skipped = 0, []
             self.forget()
 
-    def add(self, add: Callable[[], None], done: int) -> None:
-        """Call `add`, after which so many images are in the sums."""
+    def add(self, images: Tensor, labels: list[int | None], done: int) -> None:
+        """Add a batch, after which so many images are in the sums."""
+        add = self.accumulator.scored(images, labels)
         self._adding = True  # sums with a part of a batch are never saved
         add()
         self.done, self._adding = done, False
         if time.monotonic() - self._saved_at > SAVE_SECONDS:
-            self._save()
+            self.save()
 
     @contextmanager
-    def saved(self) -> Iterator[None]:
-        """Save when the body is interrupted, unless by an error that would come again."""
+    def saved(self, *, always: bool) -> Iterator[None]:
+        """Save when the body is interrupted; by an error of our own, which would come again, only if `always`."""
         try:
             yield
-        except ViscnnError:
-            raise
-        except BaseException:
-            if self.done and not self._adding:
-                self._save()
+        except BaseException as error:
+            if self.done and not self._adding and (always or not isinstance(error, ViscnnError)):
+                self.save()
             raise
 
-    def _save(self) -> None:
+    def save(self) -> None:
+        """Write place and sums, and remove what runs that nobody repeats have left."""
+        _remove_old(self.file.parent)
         place = {"done": np.array(self.done), "skipped": np.array(self.skipped, dtype=np.str_)}
         write_arrays(self.file, {**self.accumulator.state(), **place})
         self._saved_at = time.monotonic()
@@ -212,9 +227,16 @@ class _Place:
         self.file.unlink(missing_ok=True)
 
 
-def _partial_file(key: str, indices: tuple[int, ...]) -> Path:
-    digest = hashlib.sha256(f"{key} {indices}".encode()).hexdigest()
-    return cache_folder() / "scores" / "stopped" / f"{digest}.npz"
+def _stopped_folder() -> Path:
+    return cache_folder() / "scores" / "stopped"
+
+
+def _remove_old(folder: Path) -> None:
+    """Remove files of stopped runs, and halves of killed ones, that are older than KEPT_SECONDS."""
+    for file in folder.glob("*"):
+        with contextlib.suppress(OSError):  # another process may be faster
+            if time.time() - file.stat().st_mtime > KEPT_SECONDS:
+                file.unlink()
 
 
 def _batches(

@@ -142,10 +142,10 @@ def read_arrays(file: Path) -> dict[str, NDArray[Any]] | None:
     try:
         with file.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
             return {name: stored[name] for name in stored.files}
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+    except (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
         file.unlink(missing_ok=True)
+        return None
+    except OSError:  # not there, or cannot be read just now: it may be sound
         return None
 
 

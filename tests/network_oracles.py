@@ -26,25 +26,29 @@ Weights = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Goal:
-    """T of the one image of a run with its label; the layers up to `last` are scored, and a = Z in `direct` ones."""
+    """T of the one image of a run with its label; the layers up to `last` are scored, and a = Z in `direct` ones.
+
+    Of the last layer only the filters `reads` lie upstream of T, or all of them where it is None.
+    """
 
     value: Callable[[oracles.Run, int], Tensor]
     last: str = "conv2"
     direct: frozenset[str] = frozenset()
+    reads: tuple[int, ...] | None = None
 
 
 def filter_mean(layer: str, channel: int) -> Goal:
     """The mean of a filter's map."""
-    return _of_map(layer, lambda z: z[channel].sum() / z[channel].numel())
+    return _of_map(layer, lambda z: z[channel].sum() / z[channel].numel(), (channel,))
 
 
 def filter_max(layer: str, channel: int) -> Goal:
     """The largest value of a filter's map."""
-    return _of_map(layer, lambda z: z[channel].flatten().max())
+    return _of_map(layer, lambda z: z[channel].flatten().max(), (channel,))
 
 
-def _of_map(layer: str, value: Callable[[Tensor], Tensor]) -> Goal:
-    return Goal(lambda of, label: value(of.z[layer][0]), layer, frozenset({layer}))
+def _of_map(layer: str, value: Callable[[Tensor], Tensor], reads: tuple[int, ...]) -> Goal:
+    return Goal(lambda of, label: value(of.z[layer][0]), layer, frozenset({layer}), reads)
 
 
 def _post(of: oracles.Run) -> Tensor:
@@ -58,7 +62,7 @@ GOALS: dict[str, Goal] = {
     "filter:net/conv1/0": filter_mean("conv1", 0),
     "filter:net/conv2/2@max": filter_max("conv2", 2),
     "filter:net/conv2/1@post": Goal(lambda of, label: _post(of)),
-    "direction:conv2[0:0.5, 2:-1]@0,1": _of_map("conv2", lambda z: 0.5 * z[0, 0, 1] - z[2, 0, 1]),
+    "direction:conv2[0:0.5, 2:-1]@0,1": _of_map("conv2", lambda z: 0.5 * z[0, 0, 1] - z[2, 0, 1], (0, 2)),
     "class:cat - 2*filter:net/conv1/1@max": Goal(
         lambda of, label: of.logits[0, 2] - 2 * of.z["conv1"][0, 1].flatten().max(), direct=frozenset({"conv1"})
     ),
@@ -148,6 +152,7 @@ def literal_force(
                 (-kernels[o, i], name, o, i)
                 for name, (kernels, _) in scores.items()
                 for o, i in np.ndindex(*kernels.shape)
+                if name != goal.last or goal.reads is None or o in goal.reads
             ),
             key=lambda each: each[0],
         )

@@ -140,3 +140,21 @@ def test_an_output_that_is_not_finite_is_refused_too() -> None:
 def test_images_that_are_not_finite_are_refused() -> None:
     with pytest.raises(StoredDataError, match="conv1"):
         record(read(nets.make("plain")), torch.full((1, *nets.INPUT), float("nan")).double())
+
+
+def test_a_relu_may_be_called_in_any_way_when_memory_is_spared() -> None:
+    class Named(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv1, self.conv2 = nn.Conv2d(2, 4, 3), nn.Conv2d(4, 3, 3)
+
+        def forward(self, images: Tensor) -> Tensor:
+            z: Tensor = self.conv2(torch.relu(input=self.conv1(images)))
+            return z
+
+    architecture = read_architecture(Named(), (2, 10, 10))
+    images = nets.images(2, shape=(2, 10, 10))
+    spared, whole = record(architecture, images, sparing=[]), record(architecture, images)
+    assert list(spared.maps) == []
+    for layer in ("conv1", "conv2"):
+        torch.testing.assert_close(spared.activated[layer], whole.activated[layer])

@@ -219,6 +219,14 @@ def test_images_outputs_and_criteria_are_part_of_the_key(folder: Path) -> None:
     assert not any(each.cached for each in found)
 
 
+def test_a_class_of_the_same_name_and_another_logit_is_another_output(folder: Path) -> None:
+    bundle = toy.bundle_of(toy.toy_network(), folder)
+    turned = replace(bundle, classes=(bundle.classes[1], bundle.classes[0], *bundle.classes[2:]))
+    first, second = (scored(each, output=f"class:{bundle.classes[0]}") for each in (bundle, turned))
+    assert not second.cached
+    assert not np.allclose(first.kernels[0], second.kernels[0])
+
+
 def test_labels_are_part_of_the_key_only_towards_the_loss(folder: Path) -> None:
     bundle = toy.bundle_of(toy.toy_network(), folder)
     relabelled = replace(bundle, classes=("bee", "dog", "ant"))

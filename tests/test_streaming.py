@@ -23,7 +23,7 @@ from viscnn.engine.criteria import CRITERIA, Criterion, Scores
 from viscnn.engine.output import parse_output
 from viscnn.engine.scoring import Job, Running, score_jobs
 from viscnn.engine.streaming import run_through
-from viscnn.engine.sums import SetScores, write_arrays
+from viscnn.engine.sums import SetScores, read_arrays, write_arrays
 from viscnn.engine.target import resolve
 from viscnn.errors import ImagesError
 
@@ -322,3 +322,38 @@ def test_memory_is_the_same_for_ten_times_as_many_images(tmp_path: Path) -> None
     (few, before), (many, after) = (map(float, line.split()) for line in done.stdout.splitlines())
     assert (few, many) == (200, 2000)
     assert after - before < 6
+
+
+def test_a_stopped_run_does_not_go_on_where_other_images_stand(folder: Path) -> None:
+    """The same pictures in another order: a set's scores do not depend on it, what a stopped run has done does."""
+    jobs = (("layer:conv2", "taylor"),)
+    with pytest.raises(KeyboardInterrupt):
+        score(Reads(folder, stopping(6, KeyboardInterrupt())).bundle, jobs=jobs)
+    assert len(stopped_files()) == 1
+    for name, other in (("ant", "x"), ("cat", "ant"), ("x", "cat")):
+        (folder / "score" / name).rename(folder / "score" / other)
+    again = Reads(folder)
+    found = score(again.bundle, jobs=jobs)[0]
+    assert len(again.paths) == IMAGES
+    assert len(found.totals) == IMAGES
+
+
+def test_files_of_runs_that_nobody_repeats_are_removed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old, half, new = (streaming._stopped_folder() / name for name in ("old.npz", "half.0.part", "new.npz"))
+    old.parent.mkdir(parents=True)
+    for file in (old, half, new):
+        file.touch()
+    for file in (old, half):
+        os.utime(file, (0, 0))
+    with pytest.raises(KeyboardInterrupt):
+        score(Reads(folder, stopping(6, KeyboardInterrupt())).bundle)
+    assert not old.exists()
+    assert not half.exists()
+    assert new.exists()
+
+
+def test_a_file_that_cannot_be_read_just_now_is_kept(tmp_path: Path) -> None:
+    folder = tmp_path / "as-a-folder.npz"
+    folder.mkdir()  # opening it fails, as on a network drive that is away
+    assert read_arrays(folder) is None
+    assert folder.exists()

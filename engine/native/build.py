@@ -11,7 +11,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-import sysconfig
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -38,8 +37,7 @@ _VARIANTS: dict[str, dict[str, tuple[int, int, tuple[str, ...]]]] = {
 
 def library_path(folder: Path = _FOLDER) -> Path:
     """Where the library that belongs to the sources in `folder` lies, built or not."""
-    platform_tag = sysconfig.get_platform().replace("-", "_").replace(".", "_")
-    return folder / f"{_STEM}.{platform_tag}.{_hash_of_sources(folder)}.so"
+    return folder / f"{_STEM}.{_platform()}.{_hash_of_sources(folder)}.so"
 
 
 def why_missing(folder: Path = _FOLDER) -> str:
@@ -135,6 +133,11 @@ def _machine() -> str:
     return {"amd64": "x86_64", "arm64": "aarch64"}.get(platform.machine().lower(), platform.machine().lower())
 
 
+def _platform() -> str:
+    """System and processor: the same for every Python on a machine, and unlike on machines that share a folder."""
+    return f"{sys.platform}_{_machine()}"
+
+
 def _hash_of_sources(folder: Path) -> str:
     """Of the C++ sources and this file, which holds the flags."""
     digest = hashlib.sha256()
@@ -144,7 +147,7 @@ def _hash_of_sources(folder: Path) -> str:
 
 
 def _others(target: Path) -> list[Path]:
-    return [path for path in target.parent.glob(f"{_STEM}.*.so") if path != target]
+    return [path for path in target.parent.glob(f"{_STEM}.{_platform()}.*.so") if path != target]
 
 
 if __name__ == "__main__":
