@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from viscnn.engine.bundle import Bundle
 from viscnn.engine.connectivity import LayerScores, Mask, Network
-from viscnn.engine.criteria import criterion_called
+from viscnn.engine.criteria import CRITERIA, criterion_called
 from viscnn.engine.output import parse_output
 from viscnn.engine.run import QueryReport, QuerySpec, read_scores, run_query
 from viscnn.engine.scoring import Running
@@ -120,6 +120,9 @@ def run_circuit(
         ExpressionError, ImagesError, NotInGraph: nothing was stored.
     """
     spec.check()
+    if spec.excitatory and not criterion_called(asked.criterion).signed:
+        signed = ", ".join(name for name, each in CRITERIA.items() if each.signed)
+        raise ExpressionError(f"scores of {asked.criterion!r} have no sign to be excitatory by; use one of {signed}")
     output = parse_output(asked.output or "loss")
     target = resolve(output, model=bundle.name, architecture=bundle.architecture, classes=bundle.classes)
     check_images(bundle, asked.input, spec.verify.max_images)  # before anything is stored
@@ -173,7 +176,8 @@ def _caveats(selection: Selection, evidence: Evidence) -> tuple[str, ...]:
     controls["magnitude"] = evidence.pearson_magnitude
     better = [name for name, r in controls.items() if r > evidence.pearson]
     if better:
-        found.append(f"the {' and the '.join(better)} control of the same size predicts the target better")
+        verb = "predict" if len(better) > 1 else "predicts"
+        found.append(f"the {' and the '.join(better)} control of the same size {verb} the target better")
     if selection.collapsed:
         found.append("no path of top-ranked kernels fits into the asked size: the strongest path stands in")
     elif selection.kernels < 0.9 * selection.asked_kernels:

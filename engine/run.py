@@ -201,8 +201,12 @@ def _combined(parts: list[tuple[float, tuple[NDArray[np.float64], ...]]]) -> tup
 
 
 def _effective_images(parts: list[tuple[float, SetScores]]) -> float:
-    """(sum s)^2 / sum s^2 over the images' shares of the result: how many images decide it."""
-    shares = np.concatenate([abs(weight) * scores.totals / len(scores.totals) for weight, scores in parts])
+    """(sum s)^2 / sum s^2 over the images' shares of the result, those of all its sets together: how many decide it."""
+    of_image: dict[str, float] = {}
+    for weight, scores in parts:
+        for image, share in zip(scores.images, abs(weight) * scores.totals / len(scores.totals), strict=True):
+            of_image[image] = of_image.get(image, 0.0) + float(share)
+    shares = np.array(list(of_image.values()))
     squares = float((shares**2).sum())
     return float(shares.sum()) ** 2 / squares if squares > 0 else 0.0
 

@@ -34,7 +34,7 @@ from viscnn.progress import Progress, silent
 
 __all__ = ["Job", "Running", "score_images", "score_jobs", "score_key"]
 
-CACHE_VERSION = 4
+CACHE_VERSION = 5
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,14 @@ def _one_pass(
 ) -> dict[str, SetScores]:
     accumulator = _Jobs(bundle, list(jobs.values()))
     skipped = run_through(bundle, indices, accumulator, key=" ".join(jobs), **vars(running))
-    return {key: sums.result(skipped) for key, sums in zip(jobs, accumulator.sums, strict=True)}
+    hashes = _hashes(bundle, indices, skipped)
+    return {key: sums.result(hashes, skipped) for key, sums in zip(jobs, accumulator.sums, strict=True)}
+
+
+def _hashes(bundle: Bundle, indices: tuple[int, ...], skipped: tuple[str, ...]) -> tuple[str, ...]:
+    left_out = set(skipped)
+    items = [bundle.collection.items[index] for index in indices]
+    return tuple(item.image_hash for item in items if item.path not in left_out)
 
 
 def _rounds(bundle: Bundle, indices: tuple[int, ...], key: str, job: Job, running: Running) -> SetScores:
@@ -122,7 +129,7 @@ def _rounds(bundle: Bundle, indices: tuple[int, ...], key: str, job: Job, runnin
             step=f"images, round {done} of {criterion.rounds}",
             **vars(running),
         )
-        result = accumulator.sums[0].result(skipped)
+        result = accumulator.sums[0].result(_hashes(bundle, indices, skipped), skipped)
         kernels = {layer.name: each for layer, each in zip(scored, accumulator.sums[0].kernels, strict=False)}
         masks = _pruned(criterion, job.target, kernels, done)
     return result

@@ -127,6 +127,8 @@ def run_through(
     if not sharing.common([_order(bundle, indices, key)]):
         raise ImagesError("the processes do not see the same images and network: give all the same, of the same names")
     found = sharing.gather(accumulator, list(dict.fromkeys(place.skipped)))
+    if sharing.size > 1:
+        _put_in_order(bundle, indices, accumulator, sharing.size, set(found))
     place.forget()
     if len(found) == len(indices):
         raise ImagesError(f"none of the {len(indices)} images can be decoded, such as {found[0]}")
@@ -149,9 +151,25 @@ def _added(
 
 def _share(bundle: Bundle, indices: tuple[int, ...], group: Group) -> tuple[int, ...]:
     """Every size-th batch, whole: so each batch's float32 sums are those of one process, bit for bit."""
+    return tuple(indices[position] for position in _positions(bundle, len(indices), group.rank, group.size))
+
+
+def _positions(bundle: Bundle, images: int, rank: int, processes: int) -> list[int]:
     size = batch_size(bundle)
-    starts = range(group.rank * size, len(indices), group.size * size)
-    return tuple(index for start in starts for index in indices[start : start + size])
+    starts = range(rank * size, images, processes * size)
+    return [position for start in starts for position in range(start, min(start + size, images))]
+
+
+def _put_in_order(
+    bundle: Bundle, indices: tuple[int, ...], accumulator: Accumulator, processes: int, skipped: set[str]
+) -> None:
+    """Values per image lie process after process; put them into the order of the images."""
+    positions = [each for rank in range(processes) for each in _positions(bundle, len(indices), rank, processes)]
+    kept = [each for each in positions if bundle.collection.items[indices[each]].path not in skipped]
+    order = np.argsort(kept)
+    state = accumulator.state()
+    per_image = {name: array[order] for name, array in state.items() if name.rpartition("/")[2] == PER_IMAGE}
+    accumulator.restore({**state, **per_image})
 
 
 @contextmanager

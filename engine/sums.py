@@ -31,12 +31,14 @@ class SetScores:
         kernels: (filters, inputs per group) each.
         filters: (filters,) each.
         totals: (images,) sum over all filters of |score| of each image.
+        images: the images' hashes, in the order of `totals`.
         skipped: paths of images that could not be decoded.
     """
 
     kernels: tuple[NDArray[np.float64], ...]
     filters: tuple[NDArray[np.float64], ...]
     totals: NDArray[np.float64]
+    images: tuple[str, ...]
     skipped: tuple[str, ...] = ()
     cached: bool = False
 
@@ -87,8 +89,8 @@ class Sums:
         self.kernels = [torch.from_numpy(each) for each in kernels]
         self.filters = [torch.from_numpy(each) for each in filters]
 
-    def result(self, skipped: tuple[str, ...]) -> SetScores:
-        """Means over the images; raises StoredDataError where one is not finite."""
+    def result(self, hashes: tuple[str, ...], skipped: tuple[str, ...]) -> SetScores:
+        """Means over the images, whose hashes are given; raises StoredDataError where one is not finite."""
         images = len(self.totals)
         if not all(torch.isfinite(each).all() for each in (*self.kernels, *self.filters)):
             raise StoredDataError("the scores hold NaN or infinity: the gradients overflow; check the weights")
@@ -96,6 +98,7 @@ class Sums:
             kernels=tuple((each / images).numpy() for each in self.kernels),
             filters=tuple((each / images).numpy() for each in self.filters),
             totals=np.array(self.totals),
+            images=hashes,
             skipped=skipped,
         )
 
@@ -104,7 +107,8 @@ def write_scores(file: Path, scores: SetScores) -> None:
     """Store mean scores; a reader sees all of them or none."""
     arrays: dict[str, NDArray[Any]] = {f"kernels{n}": each for n, each in enumerate(scores.kernels)}
     arrays |= {f"filters{n}": each for n, each in enumerate(scores.filters)}
-    write_arrays(file, {**arrays, "totals": scores.totals, "skipped": np.array(scores.skipped, dtype=np.str_)})
+    names = {"images": np.array(scores.images, dtype=np.str_), "skipped": np.array(scores.skipped, dtype=np.str_)}
+    write_arrays(file, {**arrays, "totals": scores.totals, **names})
 
 
 def read_scores(file: Path, architecture: Architecture) -> SetScores | None:
@@ -117,7 +121,8 @@ def read_scores(file: Path, architecture: Architecture) -> SetScores | None:
         return SetScores(
             kernels=tuple(sound(stored[f"kernels{n}"], (x.filters, x.inputs)) for n, x in enumerate(layers)),
             filters=tuple(sound(stored[f"filters{n}"], (x.filters,)) for n, x in enumerate(layers)),
-            totals=stored["totals"],
+            totals=sound(stored["totals"], stored["images"].shape),
+            images=tuple(str(each) for each in stored["images"]),
             skipped=tuple(str(path) for path in stored["skipped"]),
             cached=True,
         )

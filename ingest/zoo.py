@@ -24,6 +24,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from viscnn.errors import ModelError, nearest
 from viscnn.ingest.bundled import nets
@@ -110,9 +111,15 @@ def class_names(classes: tuple[str, ...], logits: int | None) -> tuple[str, ...]
 
 
 def weights_hash(module: nn.Module) -> str:
-    """SHA-256 over names, types, shapes and values of all parameters and buffers."""
+    """SHA-256 over names, types, shapes and values of all parameters and buffers.
+
+    Raises:
+        ModelError: a lazy layer has no weights yet.
+    """
     digest = hashlib.sha256()
     for name, tensor in sorted(module.state_dict().items()):
+        if is_lazy(tensor):
+            raise ModelError(f"{name} has no values yet: run a lazy layer once before the model is returned")
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()

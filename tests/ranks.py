@@ -195,7 +195,7 @@ class Found:
     def _keep(self, name: str, scores: Any) -> None:
         self.arrays |= {f"{name}/kernels{number}": each for number, each in enumerate(scores.kernels)}
         self.arrays |= {f"{name}/filters{number}": each for number, each in enumerate(scores.filters)}
-        self.arrays |= {f"{name}/totals": np.sort(scores.totals), f"{name}/skipped": np.array(sorted(scores.skipped))}
+        self.arrays |= {f"{name}/totals": scores.totals, f"{name}/skipped": np.array(sorted(scores.skipped))}
 
 
 def everything(bundle: Any) -> tuple[int, ...]:

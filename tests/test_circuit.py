@@ -289,6 +289,11 @@ def test_signed_scores_select_by_size_or_by_value(v: VISCNN, graph: Graph) -> No
     assert any((layer[kept] < 0).any() for kept, layer in zip(sizes.selection.mask, scores, strict=True))
 
 
+def test_scores_without_a_sign_are_not_excitatory(v: VISCNN) -> None:
+    with pytest.raises(ExpressionError, match=r"'taylor' have no sign to be excitatory by; use one of .*taylor-signed"):
+        v.circuit(TARGET, keep=0.5, excitatory=True, **OPTIONS)
+
+
 def test_filters_are_numbered_inputs_first(v: VISCNN) -> None:
     uids = filter_uids(MODEL, v.bundle(MODEL).architecture)
     assert uids[:2] == [f"{MODEL}/input/gray", f"{MODEL}/conv1/0"]

@@ -172,7 +172,7 @@ def test_click_in_the_network_selects(three: str) -> None:
     ("text", "message"),
     [
         ("thre - overall", "did you mean three"),
-        ("three *", "three *"),
+        ("three *", "three \\*"),
         ("", ""),
     ],
 )

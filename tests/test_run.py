@@ -316,3 +316,15 @@ def test_importance_that_was_stopped_is_computed_by_the_next_ingest(v: VISCNN, g
         assert len(v.image_sets("run-stopped")) == 4
     finally:
         v.drop("run-stopped")
+
+
+def test_an_image_in_two_sets_is_one_image(v: VISCNN) -> None:
+    for criterion in ("random", "activation", "taylor"):
+        report = v.query("ant - overall", model=MODEL, criterion=criterion, activate=False)
+        assert report.effective_images <= report.images
+
+
+@pytest.mark.parametrize("criterion", ["weight", "magnitude", "random(seed=3)"])
+def test_a_contrast_of_what_reads_no_image_is_exactly_nothing(v: VISCNN, criterion: str) -> None:
+    report = v.query("ant - overall", model=MODEL, criterion=criterion, activate=False)
+    assert not any(each.any() for each in (*report.kernels, *report.filters))

@@ -7,6 +7,7 @@ from viscnn.engine.selection import SCALES as ENGINE_SCALES
 from viscnn.engine.verify import ABLATIONS as ENGINE_ABLATIONS
 from viscnn.errors import ModelError
 from viscnn.ui.panels.circuit_bar import ABLATIONS, SCALES
+from viscnn.ui.panels.errors import plain
 from viscnn.ui.panels.query_bar import CRITERIA, class_output, outputs, target_filter
 from viscnn.ui.state import KEPT_FRACTIONS, View
 from viscnn.ui.views.models import zoo_name
@@ -83,3 +84,9 @@ def test_the_page_ingests_names_only(text: str) -> None:
 def test_kept_fractions_reach_from_a_thousandth_to_all() -> None:
     assert (KEPT_FRACTIONS[0], KEPT_FRACTIONS[-1]) == (0.001, 1.0)
     assert list(KEPT_FRACTIONS) == sorted(KEPT_FRACTIONS)
+
+
+def test_errors_are_shown_as_they_are() -> None:
+    assert plain("output 'direction:conv3[0:x]' costs $1 or `2`") == (
+        r"output 'direction:conv3\[0:x\]' costs \$1 or `2`"
+    )

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from viscnn import adhoc
 from viscnn.api_scores import Scores
-from viscnn.errors import ImagesError, InputError, NotInGraph
+from viscnn.errors import ImagesError, InputError, NotInGraph, StoredDataError
 from viscnn.graph import Table
 from viscnn.progress import Progress, silent
 from viscnn.queries import catalogue, load
@@ -131,7 +131,10 @@ class VISCNN(Scores):
         ]
         self._graph.write("write/save_image_sets", model=name, rows=rows)
         if importance:
-            return self.query("overall", model=name, progress=progress).warnings
+            try:
+                return self.query("overall", model=name, progress=progress).warnings
+            except StoredDataError as error:
+                return (f"the model is stored without importance: {error}", *skipped_note(collection))
         return skipped_note(collection)
 
     def drop(self, name: str) -> None:

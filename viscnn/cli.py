@@ -170,7 +170,7 @@ def activate(uid: Annotated[str, typer.Argument(help="uid of a saved query.")], 
 
 @app.command()
 def circuit(
-    target: Annotated[str, typer.Argument(help="A filter's uid, class:NAME, or loss.")],
+    target: Annotated[str, typer.Argument(help=f"A filter's uid, or {_OUTPUTS}.")],
     model: ModelOption,
     input: Annotated[str, typer.Option(help="Input expression of the query that scores.")] = "overall",  # noqa: A002
     keep: Annotated[float, typer.Option(help="Share of the kernels upstream of the target, in (0, 1].")] = 0.1,

@@ -62,9 +62,10 @@ class Output:
     def progress(self, step: str, done: int, total: int) -> None:
         """Draw a progress bar with the number per second and the time left on standard error."""
         if self._bar is None:
+            tty = self._errors.is_terminal  # elsewhere nobody reads a bar, and its end would be an empty line
             counts = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate())
             times = (TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("left"))
-            self._bar = Progress(*counts, *times, console=self._errors, transient=True)
+            self._bar = Progress(*counts, *times, console=self._errors, transient=True, disable=not tty)
             self._bar.start()
         if step not in self._tasks:  # what an earlier run has done is none of this one's pace
             self._tasks[step] = self._bar.add_task(step, total=total, completed=done)

@@ -39,4 +39,5 @@ def random(batch: Batch, *, seed: int = 0) -> Iterator[Scores]:
 
 
 def _for_every_image(maps: LayerMaps, kernel: Tensor, filters: Tensor) -> Scores:
-    return Scores(kernel * maps.images, filters.expand(maps.images, -1))
+    # float64 holds any float32 times a number of images exactly, so a contrast of these is exactly zero
+    return Scores(kernel.double() * maps.images, filters.expand(maps.images, -1))

@@ -1,5 +1,6 @@
 """Errors of the package as one line on the page, with the way out where the page has one."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -8,7 +9,12 @@ import streamlit as st
 from viscnn.errors import ConnectionFailed, ServerError, ViscnnError
 from viscnn.ui import data
 
-__all__ = ["shown_errors"]
+__all__ = ["plain", "shown_errors"]
+
+
+def plain(text: str) -> str:
+    """The text so that Markdown shows it as it is, but for code in backticks: `[0:x]` would be taken for a link."""
+    return re.sub(r"([\\*\[\]<$~])", r"\\\1", text)
 
 
 @contextmanager
@@ -22,7 +28,7 @@ def shown_errors(place: str) -> Iterator[None]:
         yield
     except (ConnectionFailed, ServerError) as error:
         data.reconnect()
-        st.error(str(error), icon=":material/cloud_off:")
+        st.error(plain(str(error)), icon=":material/cloud_off:")
         st.button("Try again", icon=":material/refresh:", key=f"retry_{place}")
     except ViscnnError as error:
-        st.error(str(error), icon=":material/error:")
+        st.error(plain(str(error)), icon=":material/error:")
