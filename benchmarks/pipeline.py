@@ -44,7 +44,7 @@ class Ours:
         """Mean scores of the batch's images."""
         sums = Sums(self.architecture, self.criterion)
         _add(sums, self.batch())
-        return sums.result(())
+        return sums.result(tuple(str(number) for number in range(len(self._images))), ())
 
     def pipeline(self) -> Callable[[], None]:
         """Forward, backward, scores of all layers, added up; once per call."""
