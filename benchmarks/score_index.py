@@ -16,7 +16,7 @@ import numpy as np
 from running_server import connected
 
 from viscnn.graph import Graph
-from viscnn.graph_scores import activate_scores
+from viscnn.graph_scores import ScoredLayer, activate_scores, save_scores
 from viscnn.ingest.architecture import Architecture, read_architecture
 from viscnn.ingest.load import drop_model, load_model
 from viscnn.ingest.zoo import Recipe, build
@@ -34,17 +34,12 @@ def drop_index(graph: Graph) -> None:
 
 def save_random_query(graph: Graph, architecture: Architecture, uid: str, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    rows = [
-        {
-            "uid": f"{NAME}/{layer.name}/{channel}",
-            "score": float(rng.random()),
-            "kernelScores": rng.random(layer.inputs).tolist(),
-        }
+    layers = [
+        ScoredLayer(f"{NAME}/{layer.name}", rng.random(layer.filters), rng.random((layer.filters, layer.inputs)))
         for layer in architecture.layers
-        for channel in range(layer.filters)
     ]
     graph.write("write/save_query", model=NAME, uid=uid, properties={})
-    graph.write("write/save_scores", uid=uid, rows=rows)
+    save_scores(graph, uid, layers)
 
 
 def measure(graph: Graph, uids: list[str], repeats: int) -> tuple[float, float]:

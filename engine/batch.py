@@ -18,7 +18,7 @@ from viscnn.engine.geometry import EdgeProducts, MapProducts
 from viscnn.engine.target import Target
 from viscnn.ingest.architecture import Architecture, LayerSpec
 
-__all__ = ["Batch", "LayerMaps", "label_tensor", "run", "together"]
+__all__ = ["Batch", "LayerMaps", "label_tensor", "run", "scored_layers", "together"]
 
 
 @dataclass(frozen=True)
@@ -133,13 +133,17 @@ class Batch:
 
     @property
     def scored(self) -> tuple[LayerSpec, ...]:
-        """The layers up to the target's; those beyond it have no scores."""
-        last = self.target.last
-        return self.architecture.layers if last is None else self.architecture.layers[: last.index]
+        """The layers that have scores."""
+        return scored_layers(self.architecture, self.target)
 
     def at(self, images: Tensor) -> "Batch":
         """The same question about other images."""
         return replace(self, images=images, shared=None)
+
+
+def scored_layers(architecture: Architecture, target: Target) -> tuple[LayerSpec, ...]:
+    """The layers up to the target's; those beyond it have no scores."""
+    return architecture.layers if target.last is None else architecture.layers[: target.last.index]
 
 
 def run(batches: Sequence[Batch]) -> Recording:

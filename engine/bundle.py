@@ -8,11 +8,13 @@ from viscnn.engine.labels import class_indices
 from viscnn.engine.preprocess import Preprocess
 from viscnn.engine.sources import open_source
 from viscnn.errors import ImagesError, NotInGraph
+from viscnn.graph import Graph
 from viscnn.ingest.architecture import Architecture, read_architecture
+from viscnn.ingest.load import is_stored
 from viscnn.ingest.registry import registered
 from viscnn.ingest.zoo import build, class_names
 
-__all__ = ["Bundle", "load_bundle"]
+__all__ = ["Bundle", "load_bundle", "stored_bundle"]
 
 PICTURE_CHANNELS = (1, 3)
 
@@ -73,3 +75,15 @@ def load_bundle(name: str, weights_hash: str, *, images: str | None = None) -> B
         weights_hash=weights_hash,
         images=images or entry.images,
     )
+
+
+def stored_bundle(graph: Graph, name: str, weights_hash: str, *, images: str | None = None) -> Bundle:
+    """`load_bundle`, and a check that the graph holds all its layers as they are here.
+
+    Raises:
+        NotInGraph: as `load_bundle`, or the layers have changed; the message names the way out.
+    """
+    bundle = load_bundle(name, weights_hash, images=images)
+    if not is_stored(graph, name, bundle.architecture):
+        raise NotInGraph(f"the layers of model {name!r} have changed since it was ingested; use --replace")
+    return bundle

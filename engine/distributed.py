@@ -1,6 +1,6 @@
 """Processes that share the images of a pass, on one machine or many: a `Group` on torch.distributed.
 
-Each process scores every size-th image. The sums over images are then added up in float64 (`all_reduce`), so that all
+Each process scores every size-th batch. The sums over images are then added up in float64 (`all_reduce`), so that all
 have the scores of all images: those of one process, but for the order of the additions. torchrun says through
 environment variables how many processes there are and where they meet.
 """

@@ -26,14 +26,13 @@ from typer.main import get_command
 
 from viscnn import server
 from viscnn.config import environment_connection
-from viscnn.engine.bundle import Bundle, load_bundle
+from viscnn.engine.bundle import load_bundle, stored_bundle
 from viscnn.engine.distributed import Processes, processes
 from viscnn.engine.meeting import PATIENCE
 from viscnn.engine.run import QueryReport, QuerySpec, run_queries, score_queries
 from viscnn.engine.scoring import Running
 from viscnn.errors import NotInGraph, ViscnnError, nearest
 from viscnn.graph import Graph
-from viscnn.ingest.load import is_stored
 from viscnn.ingest.registry import registered
 
 __all__ = ["Task", "main", "run"]
@@ -65,8 +64,8 @@ def run(group: Processes, task: Task) -> list[QueryReport]:
     running = Running(group=group, progress=progress, workers=task.workers)
     if group.rank == 0 and task.graph:
         with Graph(environment_connection() or server.connection()) as graph:
-            bundle = load_bundle(task.model, group.first(_weights_hash(graph, task.model)), images=task.images)
-            _check_layers(graph, bundle)
+            weights_hash = group.first(_weights_hash(graph, task.model))
+            bundle = stored_bundle(graph, task.model, weights_hash, images=task.images)
             return run_queries(graph, bundle, task.queries, activate=task.activate, running=running)
     own = "" if group.rank else registered(task.model).weights_hash
     bundle = load_bundle(task.model, group.first(own), images=task.images)
@@ -80,11 +79,6 @@ def _weights_hash(graph: Graph, model: str) -> str:
         known = tuple(each["name"] for each in graph.read("read/models") if each["status"] == "complete")
         raise NotInGraph(f"no complete model {model!r} is stored{nearest(model, known)} (stored: {', '.join(known)})")
     return str(found[0]["weightsHash"])
-
-
-def _check_layers(graph: Graph, bundle: Bundle) -> None:
-    if not is_stored(graph, bundle.name, bundle.architecture):
-        raise NotInGraph(f"the layers of model {bundle.name!r} have changed since it was ingested; use --replace")
 
 
 class _Lines:
@@ -169,7 +163,7 @@ def _fail(group: Processes | None, message: str, exit_code: int, *, as_json: boo
 
 def _print(group: Processes, reports: Sequence[QueryReport], *, as_json: bool) -> None:
     if as_json:
-        found = {"processes": group.size, "backend": group.backend, "queries": [_facts(each) for each in reports]}
+        found = {"processes": group.size, "backend": group.backend, "queries": [each.facts() for each in reports]}
         print(json.dumps(found, ensure_ascii=False))
         return
     for warning in dict.fromkeys(warning for report in reports for warning in report.warnings):
@@ -177,23 +171,6 @@ def _print(group: Processes, reports: Sequence[QueryReport], *, as_json: bool) -
     for report in reports:
         active = ", active" if report.activated else ""
         print(f"{report.uid}: {report.text}, {report.images:,} of {report.available_images:,} images{active}")
-
-
-def _facts(report: QueryReport) -> dict[str, Any]:
-    return {
-        "query": report.uid,
-        "model": report.model,
-        "text": report.text,
-        "input": report.input,
-        "output": report.output,
-        "criterion": report.criterion,
-        "images": report.images,
-        "availableImages": report.available_images,
-        "effectiveImages": report.effective_images,
-        "activated": report.activated,
-        "warnings": list(report.warnings),
-        "seconds": report.seconds,
-    }
 
 
 _UsageError: Any = typer.BadParameter.__base__  # typer exports its subclass only

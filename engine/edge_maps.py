@@ -57,8 +57,7 @@ def edge_maps(x: Tensor, weight: Tensor, geometry: Geometry, alive: Tensor) -> I
         weight: (filters, inputs per group, rows, columns).
         alive: (filters,) which outputs are wanted.
     """
-    left, right, top, bottom = geometry.padding
-    image = F.pad(x.unsqueeze(0), [left, right, top, bottom])
+    image = geometry.padded(x.unsqueeze(0))
     group_filters, inputs = len(weight) // geometry.groups, weight.shape[1]
     for group in range(geometry.groups):
         outputs = torch.arange(group * group_filters, (group + 1) * group_filters, device=x.device)

@@ -132,11 +132,8 @@ def _module(name: str) -> ModuleType:
 
 def _pointwise(x: Tensor, weight: Tensor, gradient: Tensor, geometry: Geometry, signed: bool) -> EdgeProducts:
     """1x1 kernels: sum_p |A_oi G_o| = |W_oi| (|G| |X|^T)_oi, one matrix product per image and group."""
-    left, right, top, bottom = geometry.padding
-    if any(geometry.padding):
-        x = F.pad(x, [left, right, top, bottom])
     rows, columns = gradient.shape[2:]
-    x = x[:, :, :: geometry.stride[0], :: geometry.stride[1]][:, :, :rows, :columns].flatten(2)
+    x = geometry.padded(x)[:, :, :: geometry.stride[0], :: geometry.stride[1]][:, :, :rows, :columns].flatten(2)
     x = _grouped(x, 1, geometry)  # (N, groups, I, positions)
     gradient = _grouped(gradient.flatten(2), 1, geometry)  # (N, groups, O per group, positions)
     kernels = _grouped(weight[:, :, 0, 0], 0, geometry)  # (groups, O per group, I)
@@ -150,10 +147,7 @@ def _pointwise(x: Tensor, weight: Tensor, gradient: Tensor, geometry: Geometry, 
 
 def _depthwise(x: Tensor, weight: Tensor, gradient: Tensor, geometry: Geometry, signed: bool) -> EdgeProducts:
     """One input per filter: the edge map is the whole output map without its bias."""
-    left, right, top, bottom = geometry.padding
-    maps = F.conv2d(
-        F.pad(x, [left, right, top, bottom]), weight, None, geometry.stride, 0, geometry.dilation, geometry.groups
-    )
+    maps = F.conv2d(geometry.padded(x), weight, None, geometry.stride, 0, geometry.dilation, geometry.groups)
     products = maps.mul_(gradient).flatten(2)
     absolute = torch.linalg.vector_norm(products, ord=1, dim=2).sum(dim=0).unsqueeze(1)
     if not signed:
@@ -164,9 +158,8 @@ def _depthwise(x: Tensor, weight: Tensor, gradient: Tensor, geometry: Geometry, 
 
 def _one_position(x: Tensor, weight: Tensor, gradient: Tensor, geometry: Geometry, signed: bool) -> EdgeProducts:
     """Maps of one position: the edge map is one number, the kernel times the patch it lies on."""
-    left, right, top, bottom = geometry.padding
     rows, columns = weight.shape[2:]
-    patch = F.pad(x, [left, right, top, bottom])[:, :, :: geometry.dilation[0], :: geometry.dilation[1]]
+    patch = geometry.padded(x)[:, :, :: geometry.dilation[0], :: geometry.dilation[1]]
     patch = _grouped(patch[:, :, :rows, :columns].flatten(2), 1, geometry)  # (N, groups, I, entries)
     kernels = _grouped(weight.flatten(2), 0, geometry)  # (groups, O per group, I, entries)
     gradient = _grouped(gradient.flatten(1), 1, geometry)  # (N, groups, O per group)

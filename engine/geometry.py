@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 __all__ = ["EdgeProducts", "Geometry", "MapProducts"]
@@ -28,6 +29,10 @@ class Geometry:
         left, right, top, bottom = (0, 0, 0, 0) if padded else convolution._reversed_padding_repeated_twice
         stride, dilation = convolution.stride, convolution.dilation
         return cls((stride[0], stride[1]), (dilation[0], dilation[1]), (left, right, top, bottom), convolution.groups)
+
+    def padded(self, x: Tensor) -> Tensor:
+        """Maps (..., C, H, W) with the zeros around them."""
+        return F.pad(x, list(self.padding)) if any(self.padding) else x
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from viscnn.engine.criteria import Criterion, criterion_called
 from viscnn.engine.expression import Expression, parse
 from viscnn.engine.images import OVERALL, ImageCollection, images_hash, skipped_note
 from viscnn.engine.output import parse_output
-from viscnn.engine.scoring import Job, Running, score_jobs, score_key
+from viscnn.engine.scoring import Job, Running, score_jobs
 from viscnn.engine.sums import SetScores
 from viscnn.engine.target import Target, resolve
 from viscnn.errors import ExpressionError, StoredDataError
@@ -73,6 +73,23 @@ class QueryReport:
     warnings: tuple[str, ...]
     seconds: dict[str, float]
     activated: bool = False
+
+    def facts(self) -> dict[str, Any]:
+        """All but the scores, under the keys of `--json`."""
+        return {
+            "query": self.uid,
+            "model": self.model,
+            "text": self.text,
+            "input": self.input,
+            "output": self.output,
+            "criterion": self.criterion,
+            "images": self.images,
+            "availableImages": self.available_images,
+            "effectiveImages": self.effective_images,
+            "activated": self.activated,
+            "warnings": list(self.warnings),
+            "seconds": self.seconds,
+        }
 
 
 DEFAULT_OUTPUT = "loss"
@@ -169,7 +186,7 @@ def _report(
     effective = _effective_images(parts)
     skipped = {path for _, scores in parts for path in scores.skipped}
     guessed = [index for index in used if target.needs_labels and bundle.class_numbers()[index] is None]
-    keys = [[weight, score_key(bundle, chosen[name], target, criterion)] for weight, name in expression.terms]
+    keys = [[weight, scores.key] for weight, scores in parts]
     return QueryReport(
         uid=_uid(bundle, str(expression), target.text, criterion.text, keys),
         model=bundle.name,

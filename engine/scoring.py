@@ -12,7 +12,7 @@ loss), the output and the criterion with its parameters. So an edited folder or 
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from torch import Tensor
 
 from viscnn.config import cache_folder
 from viscnn.engine.baseline import baseline_hash, mean_image
-from viscnn.engine.batch import Batch, together
+from viscnn.engine.batch import Batch, scored_layers, together
 from viscnn.engine.bundle import Bundle
 from viscnn.engine.criteria import Criterion
 from viscnn.engine.device import device, on_device
@@ -96,7 +96,7 @@ def score_jobs(
     for key in missing:
         if sharing.keeps:
             write_scores(_file(key), found[key])
-    return tuple(found[key] for key in keys)
+    return tuple(replace(found[key], key=key) for key in keys)
 
 
 def _one_pass(
@@ -117,8 +117,7 @@ def _hashes(bundle: Bundle, indices: tuple[int, ...], skipped: tuple[str, ...]) 
 def _rounds(bundle: Bundle, indices: tuple[int, ...], key: str, job: Job, running: Running) -> SetScores:
     """The scores of the last round of an iterative criterion."""
     criterion, masks = job.criterion, dict[str, Tensor]()
-    last = job.target.last
-    scored = bundle.architecture.layers[: None if last is None else last.index]
+    scored = scored_layers(bundle.architecture, job.target)
     for done in range(1, criterion.rounds + 1):
         accumulator = _Jobs(bundle, [job], masks)
         skipped = run_through(

@@ -122,12 +122,15 @@ def run_through(
     with place.saved(always=sharing.size > 1), closing(_added(bundle, mine, place, sharing, workers)) as counts:
         for done in counts:
             progress(step, min(done * sharing.size, len(indices)), len(indices))
-    if sharing.size > 1 and mine:
-        place.save()  # whatever happens to the others from here on
-    if not sharing.common([_order(bundle, indices, key)]):
-        raise ImagesError("the processes do not see the same images and network: give all the same, of the same names")
-    found = sharing.gather(accumulator, list(dict.fromkeys(place.skipped)))
+    found = list(dict.fromkeys(place.skipped))
     if sharing.size > 1:
+        if mine:
+            place.save()  # whatever happens to the others from here on
+        if not sharing.common([_order(bundle, indices, key)]):
+            raise ImagesError(
+                "the processes do not see the same images and network: give all the same, of the same names"
+            )
+        found = sharing.gather(accumulator, found)
         _put_in_order(bundle, indices, accumulator, sharing.size, set(found))
     place.forget()
     if len(found) == len(indices):

@@ -33,6 +33,7 @@ class SetScores:
         totals: (images,) sum over all filters of |score| of each image.
         images: the images' hashes, in the order of `totals`.
         skipped: paths of images that could not be decoded.
+        key: what names them in the cache (`scoring.score_key`).
     """
 
     kernels: tuple[NDArray[np.float64], ...]
@@ -41,6 +42,7 @@ class SetScores:
     images: tuple[str, ...]
     skipped: tuple[str, ...] = ()
     cached: bool = False
+    key: str = ""
 
 
 class Sums:

@@ -11,7 +11,6 @@ from functools import lru_cache
 from types import ModuleType
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from viscnn.engine.geometry import EdgeProducts, Geometry
@@ -58,11 +57,8 @@ def products(x: Tensor, weight: Tensor, gradient: Tensor, geometry: Geometry, *,
     Returns:
         float32 sums, (O, C / groups) each; added up in float32 within a piece of an image, then in float64.
     """
-    left, right, top, bottom = geometry.padding
     x, weight, gradient = (each.detach() for each in (x, weight, gradient))
-    if any(geometry.padding):
-        x = F.pad(x, [left, right, top, bottom])  # once, so that no program asks whether a position is inside
-    x = x.contiguous()
+    x = geometry.padded(x).contiguous()  # once, so that no program asks whether a position is inside
     grid = _Grid.of(weight.shape, gradient.shape, geometry)
     images = max(1, min(MOST_PARTS, PARTIAL_FLOATS // weight[:, :, 0, 0].numel()) // grid.pieces)
     kernels = (

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from tests import nets, oracles
 from viscnn.engine import edge_products as chooser
 from viscnn.engine.batch import Batch
-from viscnn.engine.capture import record
+from viscnn.engine.capture import Recording, record
 from viscnn.engine.criteria import CRITERIA
 from viscnn.engine.edge_products import edge_products, tier_of, tiers
 from viscnn.engine.geometry import EdgeProducts
@@ -330,13 +330,15 @@ def test_memory_does_not_grow_with_the_batch() -> None:
 # --- not finite --------------------------------------------------------------------------------------------------
 
 
-def _record(network: nn.Module, images: Tensor, output: str = "loss", *, spoilt: str = "", value: float = 0.0) -> None:
+def _record(
+    network: nn.Module, images: Tensor, output: str = "loss", *, spoilt: str = "", value: float = 0.0
+) -> Recording:
     """Run it, with a value for the first entry of the parameter `spoilt` (what is so from the start is not read)."""
     architecture = read_architecture(network, nets.INPUT)
     if spoilt:
         architecture.module.get_parameter(spoilt).data.view(-1)[0] = value
     target = resolve(parse_output(output), model="net", architecture=architecture, classes=("ant", "bee", "cat"))
-    record(architecture, images, last=target.last)
+    return record(architecture, images, last=target.last)
 
 
 @pytest.mark.parametrize("layer", ["conv1", "conv2"])
@@ -375,4 +377,6 @@ def test_finite_maps_whose_sum_overflows_are_no_error() -> None:
         network.get_parameter("conv1.weight").zero_()
         network.get_parameter("conv1.bias").fill_(2e38)
         network.get_parameter("conv2.weight").zero_()
-    _record(network, nets.images(2))
+    maps = _record(network, nets.images(2)).maps["conv1"]
+    assert maps.isfinite().all()
+    assert maps.sum().isinf()

@@ -35,17 +35,10 @@ def test_a_function_has_at_most_50_lines(path: Path) -> None:
     long = []
     for node in ast.walk(parse(path)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            lines = (node.end_lineno or node.lineno) - _first_line(node) + 1
+            lines = (node.end_lineno or node.lineno) - node.lineno + 1
             if lines > FUNCTION_LINES:
                 long.append(f"{path}:{node.lineno}: {node.name} has {lines} lines; split it by step")
     assert long == []
-
-
-def _first_line(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
-    """Where counting begins: a GPU kernel takes every size and stride by itself, so its arguments do not count."""
-    if "triton.jit" in map(ast.unparse, node.decorator_list):
-        return node.body[1].lineno  # after the docstring
-    return node.lineno
 
 
 def _docstrings(tree: ast.Module) -> set[int]:

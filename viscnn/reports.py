@@ -52,22 +52,7 @@ def query_json(report: "QueryReport", layers: Layers, *, top: int) -> dict[str, 
                     "score": float(table[output, kernel_input]),
                 }
             )
-    return {
-        "query": report.uid,
-        "model": report.model,
-        "text": report.text,
-        "input": report.input,
-        "output": report.output,
-        "criterion": report.criterion,
-        "images": report.images,
-        "availableImages": report.available_images,
-        "effectiveImages": report.effective_images,
-        "activated": report.activated,
-        "warnings": list(report.warnings),
-        "filters": filters,
-        "kernels": kernels,
-        "seconds": report.seconds,
-    }
+    return {**report.facts(), "filters": filters, "kernels": kernels}
 
 
 def query_text(report: "QueryReport", layers: Layers, *, top: int) -> str:

@@ -72,16 +72,13 @@ class Session:
 
     def bundle(self, model: str, *, images: str | None = None) -> "Bundle":
         """The model ready to run; raises NotInGraph when it is not registered on this machine."""
-        from viscnn.engine.bundle import load_bundle
-        from viscnn.ingest.load import is_stored
+        from viscnn.engine.bundle import stored_bundle
 
         weights_hash = self.model(model)["weightsHash"]
         key = (model, weights_hash, images)
         if key not in self._bundles:
-            bundle = load_bundle(model, weights_hash, images=absolute(images) if images else None)
-            if not is_stored(self._graph, model, bundle.architecture):
-                raise NotInGraph(f"the layers of model {model!r} have changed since it was ingested; use --replace")
-            self._bundles[key] = bundle
+            source = absolute(images) if images else None
+            self._bundles[key] = stored_bundle(self._graph, model, weights_hash, images=source)
         return self._bundles[key]
 
 
