@@ -8,11 +8,8 @@ The walk ends where maps are flattened: what follows is the head, which only tur
 A model that is not one chain is refused by the name of the first operation that cannot be followed.
 """
 
-import hashlib
 import itertools
 import re
-from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -20,87 +17,12 @@ from torch import Tensor, fx, nn
 
 from viscnn.errors import ModelError, UnsupportedModel
 from viscnn.ingest.operations import HEAD, Operation, Unknown, read_operation
-from viscnn.ingest.tracing import INPUT, is_convolution, submodule, traced
+from viscnn.ingest.structure import INPUT, Architecture, Feed, LayerSpec
+from viscnn.ingest.tracing import is_convolution, submodule, traced
 
 __all__ = ["Architecture", "Feed", "LayerSpec", "read_architecture"]
 
 _TORCH = re.compile(r"[/\\\\]torch[/\\\\]")
-
-
-@dataclass(frozen=True)
-class LayerSpec:
-    """One convolution call; sizes in pixels, (rows, columns)."""
-
-    name: str  # module path; the second call of a shared module is `path#2`
-    node: str  # name of the call in the traced graph
-    index: int  # depth; 0 is the input
-    in_channels: int
-    filters: int
-    kernel_size: tuple[int, int]
-    stride: tuple[int, int]
-    padding: str | tuple[int, int]
-    padding_mode: str
-    dilation: tuple[int, int]
-    groups: int
-    output_size: tuple[int, int]
-    activation: str | None  # the one pointwise activation that consumes the output, if it is alone
-    activation_node: str | None
-
-    @property
-    def positions(self) -> int:
-        """Number of positions of an output map."""
-        return self.output_size[0] * self.output_size[1]
-
-    @property
-    def inputs(self) -> int:
-        """Incoming kernels per filter: input channels per group."""
-        return self.in_channels // self.groups
-
-    def source_start(self, channel: int) -> int:
-        """First input channel of the group that filter `channel` belongs to."""
-        return channel // (self.filters // self.groups) * self.inputs
-
-
-@dataclass(frozen=True)
-class Feed:
-    """The maps of `source` reach `target` through the ordered `operations`."""
-
-    source: str
-    target: str
-    operations: tuple[Operation, ...]
-    channels: int
-    position: int = 0
-    source_start: int = 0
-    target_start: int = 0
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """A model as layers and feeds, with the traced, folded module that computes the same function."""
-
-    module: fx.GraphModule = field(repr=False)
-    input_shape: tuple[int, int, int]
-    layers: tuple[LayerSpec, ...]
-    feeds: tuple[Feed, ...]
-    logits: int | None  # number of logits, or None when the model returns maps
-
-    def convolution(self, layer: LayerSpec) -> nn.Conv2d:
-        """The (folded) convolution of a layer."""
-        return submodule(self.module, _node(self.module, layer.node), nn.Conv2d)
-
-    def layer(self, name: str) -> LayerSpec:
-        """The layer called `name`; raises KeyError."""
-        return {each.name: each for each in self.layers}[name]
-
-    @property
-    def kernels(self) -> int:
-        """Number of 2-D kernels of all layers."""
-        return sum(layer.filters * layer.inputs for layer in self.layers)
-
-    @cached_property
-    def digest(self) -> str:
-        """SHA-256 over everything that is computed, but not over the weights."""
-        return hashlib.sha256(f"{self.input_shape} {self.layers} {self.feeds} {self.module}".encode()).hexdigest()
 
 
 class _Shapes(fx.Interpreter):
@@ -144,7 +66,7 @@ def _read(module: fx.GraphModule, input_shape: tuple[int, int, int]) -> Architec
         raise UnsupportedModel("the model has no 2-D convolution on the way from its input")
     logits = _logits(module, shapes)
     _check_output(module, images, output)
-    return Architecture(module, input_shape, tuple(layers), tuple(feeds), logits)
+    return Architecture(module, input_shape, tuple(layers), tuple(feeds), logits, (layers[-1].name,))
 
 
 def _run(module: fx.GraphModule, images: Tensor) -> tuple[dict[str, tuple[int, ...]], Any]:
@@ -259,6 +181,7 @@ def _layer(module: fx.GraphModule, node: fx.Node, index: int, shapes: dict[str, 
         output_size=_pair(shapes[node.name][2:]),
         activation=operation.name if operation is not None and pointwise else None,
         activation_node=after.name if after is not None and pointwise else None,
+        depth=index,
     )
 
 
@@ -268,11 +191,6 @@ def _logits(module: fx.GraphModule, shapes: dict[str, tuple[int, ...]]) -> int |
         raise UnsupportedModel("the model must return one tensor (logits or maps), not a tuple or dictionary")
     shape = shapes[output.name]
     return shape[1] if len(shape) == 2 else None
-
-
-def _node(module: fx.GraphModule, name: str) -> fx.Node:
-    found: fx.Node = next(node for node in module.graph.nodes if node.name == name)
-    return found
 
 
 def _pair(values: Any) -> tuple[int, int]:

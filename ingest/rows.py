@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from viscnn.ingest.architecture import Architecture, LayerSpec
 from viscnn.ingest.layout import Place, input_places, place_layer, unrolled
-from viscnn.ingest.tracing import INPUT
+from viscnn.ingest.structure import INPUT
 
 __all__ = ["CHANNEL_NAMES", "SIGN_CUTOFF", "KernelFacts", "filter_rows", "kernel_batches", "kernel_facts", "layer_rows"]
 

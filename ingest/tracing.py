@@ -14,10 +14,10 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from viscnn.errors import ModelError, UnsupportedModel
 from viscnn.ingest.operations import Unknown, read_operation
+from viscnn.ingest.structure import INPUT
 
-__all__ = ["INPUT", "is_convolution", "submodule", "traced"]
+__all__ = ["is_convolution", "submodule", "traced"]
 
-INPUT = "input"
 M = TypeVar("M", bound=nn.Module)
 
 
