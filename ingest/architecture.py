@@ -1,174 +1,257 @@
-"""Which maps feed which convolution: a `torch.nn.Module` read as a chain of layers with torch.fx.
+"""Any convolutional network read as layers and feeds.
 
-1. trace a copy of the model and clean it (tracing.py);
-2. record shapes with one forward pass;
-3. walk the chain of operations from the input, and note the ordered operations between two convolutions.
+1. trace a copy of the model (`tracing.py`), and bring the graph into one form (`canonical.py`);
+2. probe it with a batch of two, without values where that can be done;
+3. follow every channel from the image on (`reading.py`);
+4. describe layers and feeds, and check that they compute what the model computes.
 
-The walk ends where maps are flattened: what follows is the head, which only turns maps into logits.
-A model that is not one chain is refused by the name of the first operation that cannot be followed.
+What cannot be followed is refused by the operation's name and the line of the model's code.
 """
 
-import itertools
-import re
+import copy
+import dataclasses
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
 from viscnn.errors import ModelError, UnsupportedModel
-from viscnn.ingest.operations import HEAD, Operation, Unknown, read_operation
+from viscnn.ingest.canonical import Refused, canonical
+from viscnn.ingest.forward import forward
+from viscnn.ingest.maps import BATCH, Maps
+from viscnn.ingest.operations import Operation
+from viscnn.ingest.parts import feeds_of
+from viscnn.ingest.reading import Found, Reader
+from viscnn.ingest.rewriting import Probe, restored_late
 from viscnn.ingest.structure import INPUT, Architecture, Feed, LayerSpec
-from viscnn.ingest.tracing import is_convolution, submodule, traced
+from viscnn.ingest.tracing import Traced, brief, trace, where
 
 __all__ = ["Architecture", "Feed", "LayerSpec", "read_architecture"]
 
-_TORCH = re.compile(r"[/\\\\]torch[/\\\\]")
+TOLERANCE = 1e-3
+"""Largest difference, relative to the largest value, between the model and what was read of it."""
 
 
-class _Shapes(fx.Interpreter):
-    """Runs the graph once and keeps the shape of each tensor."""
-
-    def __init__(self, module: fx.GraphModule) -> None:
-        super().__init__(module)
-        self.shapes: dict[str, tuple[int, ...]] = {}
-
-    def run_node(self, n: fx.Node) -> Any:
-        value = super().run_node(n)
-        if isinstance(value, Tensor):
-            self.shapes[n.name] = tuple(value.shape)
-        return value
-
-
-def read_architecture(model: nn.Module, input_shape: tuple[int, int, int]) -> Architecture:
-    """The layers and feeds of a sequential convolutional network.
+def read_architecture(
+    model: nn.Module, input_shape: tuple[int, int, int], *, heads: bool = False, check: bool = True
+) -> Architecture:
+    """The layers and feeds of a convolutional network.
 
     Args:
         model: any module whose forward takes one batch of images (N, C, H, W).
         input_shape: (C, H, W).
+        heads: read the linear layers behind flattened maps too, the last of them as logits.
+        check: run the model and what was read of it on one image, and compare; only a model that was read before,
+            with the same weights, needs none.
 
     Raises:
         UnsupportedModel: an operation that cannot be followed, named.
-        ModelError: the model does not accept the input shape.
+        ModelError: the model does not accept the input shape, or its weights are not finite.
     """
+    with torch.inference_mode(False), torch.no_grad():
+        try:
+            return _read(model, input_shape, heads=heads, check=check, lines=False)
+        except UnsupportedModel:
+            # once more with the lines of code for the message: recording them costs seconds, so only when it is needed
+            return _read(model, input_shape, heads=heads, check=check, lines=True)
+
+
+def _read(
+    model: nn.Module, input_shape: tuple[int, int, int], *, heads: bool, check: bool, lines: bool
+) -> Architecture:
+    traced = trace(model, input_shape, lines=lines)
+    image = torch.randn(1, *input_shape, generator=torch.Generator().manual_seed(0))
+    expected = _expected(traced, image) if check else None  # at once: the graph shares modules with the copy
+    module = traced.module
     try:
-        return _read(traced(model), input_shape)
-    except UnsupportedModel:
-        # once more with the lines of code for the message: recording them costs seconds, so only when it is needed
-        return _read(traced(model, lines=True), input_shape)
-
-
-def _read(module: fx.GraphModule, input_shape: tuple[int, int, int]) -> Architecture:
-    _input(module)
-    images = torch.zeros(2, *input_shape)
-    shapes, output = _run(module, images)
-    layers, feeds = _walk(module, input_shape, shapes)
-    if not layers:
+        _one_input(module)
+        canonical(module)
+        _refuse_infinite(module)
+        probe = _probed(module, input_shape)
+        output = _output(module, probe)
+        reader = Reader(module, probe, heads)
+        reader.read()
+    except Refused as error:
+        raise UnsupportedModel(f"{where(error.node)} is an operation that cannot be followed: {error}") from error
+    if not any(each.kind != "sum" for each in reader.found):
         raise UnsupportedModel("the model has no 2-D convolution on the way from its input")
-    logits = _logits(module, shapes)
-    _check_output(module, images, output)
-    return Architecture(module, input_shape, tuple(layers), tuple(feeds), logits, (layers[-1].name,))
+    read = _architecture(reader, input_shape, output)
+    if isinstance(expected, Exception):
+        raise expected
+    if check:
+        _check(read, image, expected)
+    return read
 
 
-def _run(module: fx.GraphModule, images: Tensor) -> tuple[dict[str, tuple[int, ...]], Any]:
-    """Shapes by node, and what the model returns."""
-    shapes = _Shapes(module)
-    try:
-        with torch.no_grad():
-            output = shapes.run(images)
-    except Exception as error:
-        size = "x".join(str(n) for n in images.shape[1:])
-        reason = " ".join(str(error).partition("While executing")[0].split())[:200]
-        raise ModelError(
-            f"the model does not accept an input of {size} (give another with --input): {reason}"
-        ) from error
-    return shapes.shapes, output
-
-
-def _check_output(module: fx.GraphModule, images: Tensor, output: Tensor) -> None:
-    """Refuse a model whose output is not one row per image, or is not always the same."""
-    with torch.no_grad():
-        again = module(images)
-    if output.shape[:1] != images.shape[:1]:
-        raise UnsupportedModel(f"the output of a batch of 2 images has shape {tuple(output.shape)}, not one row each")
-    if not torch.allclose(output, again, rtol=0, atol=0, equal_nan=True):
-        raise UnsupportedModel("two runs on the same images differ: the model is random even in eval mode")
-
-
-def _walk(
-    module: fx.GraphModule, input_shape: tuple[int, int, int], shapes: dict[str, tuple[int, ...]]
-) -> tuple[list[LayerSpec], list[Feed]]:
-    layers: list[LayerSpec] = []
-    feeds: list[Feed] = []
-    pending: list[Operation] = []
-    previous = _input(module)
-    head: set[fx.Node] = set()
-    for node in list(module.graph.nodes)[1:]:
-        if node.op in {"output", "get_attr"} or node.name not in shapes:  # sizes and the like are no maps
-            continue
-        convolution = is_convolution(module, node)
-        if head:
-            if convolution:
-                raise UnsupportedModel(f"{_where(node)} is a convolution after the maps were flattened")
-            _follows(node, previous, shapes, head=head)
-            head.add(node)
-            continue
-        _follows(node, previous, shapes)
-        if convolution:
-            layers.append(_layer(module, node, len(layers) + 1, shapes))
-            source = layers[-2].name if len(layers) > 1 else INPUT
-            channels = layers[-1].in_channels
-            feeds.append(Feed(source, layers[-1].name, tuple(pending), channels))
-            pending = []
-        else:
-            operation = _operation(module, node)
-            if operation is HEAD:
-                head.add(node)
-                continue
-            pending += [operation] if operation is not None else []
-        previous = node
-    return layers, feeds
-
-
-def _input(module: fx.GraphModule) -> fx.Node:
-    inputs = [node for node in module.graph.nodes if node.op == "placeholder" and (node.users or not node.args)]
-    if len(inputs) != 1:
-        names = ", ".join(node.name for node in inputs) or "none"
+def _one_input(module: fx.GraphModule) -> None:
+    inputs = [node for node in module.graph.nodes if node.op == "placeholder"]
+    used = [node for node in inputs if node.users or not node.args]
+    if len(used) != 1:
+        names = ", ".join(node.name for node in used) or "none"
         raise UnsupportedModel(f"the model's forward must take one batch of images; it takes: {names}")
-    found: fx.Node = inputs[0]
+    for node in inputs:
+        if node is not used[0]:
+            module.graph.erase_node(node)
+
+
+def _expected(traced: Traced, image: Tensor) -> Any:
+    """What the model itself returns; or why it returns nothing, or something random, which reading may tell better."""
+    try:
+        found, again = traced.own(image.clone()), traced.own(image.clone())
+    except Exception as error:  # noqa: BLE001 -- whatever the model's own code raises
+        return _not_accepted(image.shape[1:], error)
+    if isinstance(found, Tensor) and not torch.allclose(found, again, rtol=0, atol=0, equal_nan=True):
+        return UnsupportedModel("two runs on the same images differ: the model is random even in eval mode")
     return found
 
 
-def _follows(
-    node: fx.Node, previous: fx.Node, shapes: dict[str, tuple[int, ...]], *, head: set[fx.Node] | None = None
-) -> None:
-    """Refuse a node that consumes anything but the map before it (in the head: also what the head has computed)."""
-    inputs = [each for each in node.all_input_nodes if each.name in shapes]
-    known = head is not None and all(each == previous or each in head or each.op == "get_attr" for each in inputs)
-    if not known and inputs != [previous]:
-        raise UnsupportedModel(
-            f"{_where(node)} does not simply follow {previous.name}: "
-            "only sequential networks can be ingested (no branches, skips or concatenations)"
-        )
+def _not_accepted(shape: tuple[int, ...], error: Exception) -> ModelError:
+    size = "x".join(str(n) for n in shape)
+    return ModelError(f"the model does not accept an input of {size} (give another with --input): {brief(error)}")
 
 
-def _operation(module: fx.GraphModule, node: fx.Node) -> Operation | None:
+def _refuse_infinite(module: fx.GraphModule) -> None:
+    for name, tensor in module.state_dict().items():
+        if not torch.isfinite(tensor).all():
+            raise ModelError(f"{name} holds NaN or infinity (after folding its BatchNorm, if any); check the weights")
+    for parameter in module.parameters():
+        parameter.requires_grad_(False)
+
+
+# --- probing -----------------------------------------------------------------------------------------------------
+
+
+class _Prober(fx.Interpreter):
+    """Runs the graph once and keeps shapes and numbers."""
+
+    def __init__(self, module: fx.GraphModule, nodes: dict[str, fx.Node]) -> None:
+        super().__init__(module)
+        self.extra_traceback = False
+        self.nodes = nodes
+        self.probe = Probe()
+
+    def run_node(self, n: fx.Node) -> Any:
+        value = super().run_node(n)
+        node = self.nodes[n.name]
+        if isinstance(value, Tensor):
+            self.probe.shapes[node] = tuple(value.shape)
+        elif isinstance(value, tuple | list) and value and all(isinstance(each, Tensor) for each in value):
+            self.probe.several.add(node)
+        elif n.op != "output":
+            self.probe.others[node] = value
+        return value
+
+
+def _probed(module: fx.GraphModule, input_shape: tuple[int, int, int]) -> Probe:
+    """Shapes of all values: on the device `meta`, which computes nothing, else by a real run."""
+    nodes = {node.name: node for node in module.graph.nodes}
+    prober = _Prober(copy.deepcopy(module).to("meta"), nodes)
     try:
-        return read_operation(module, node)
-    except Unknown as error:
-        raise UnsupportedModel(f"{_where(node)} is an operation that cannot be followed: {error}") from error
+        prober.run(torch.empty(BATCH, *input_shape, device="meta"))
+    except Exception:  # noqa: BLE001 -- some functions have no such form; a real run tells what is wrong
+        prober = _Prober(module, nodes)
+        try:
+            prober.run(torch.zeros(BATCH, *input_shape))
+        except Exception as error:
+            raise _not_accepted(input_shape, error) from error
+    return prober.probe
 
 
-def _layer(module: fx.GraphModule, node: fx.Node, index: int, shapes: dict[str, tuple[int, ...]]) -> LayerSpec:
-    convolution = submodule(module, node, nn.Conv2d)
-    users = [each for each in node.users if each.op == "output" or each.name in shapes]  # asking for sizes is no use
+def _output(module: fx.GraphModule, probe: Probe) -> tuple[int, ...]:
+    """The shape of what the model returns."""
+    node = next(node for node in module.graph.nodes if node.op == "output").args[0]
+    shape = probe.shapes.get(node) if isinstance(node, fx.Node) else None
+    if shape is None:
+        raise UnsupportedModel("the model must return one tensor (logits or maps), not a tuple or dictionary")
+    if shape[:1] != (BATCH,):
+        raise UnsupportedModel(f"the output of a batch of 2 images has shape {shape}, not one row each")
+    return shape
+
+
+# --- layers and feeds --------------------------------------------------------------------------------------------
+
+
+def _architecture(reader: Reader, input_shape: tuple[int, int, int], output: tuple[int, ...]) -> Architecture:
+    module = reader.module
+    logits = output[1] if len(output) == 2 else None
+    last, ends = _ends(reader, logits)
+    activations = {node: each for node, each in reader.activations.items() if each.name != "prelu"}
+    restored_late(module, lambda node: node in activations)
+    module.graph.eliminate_dead_code()
+    module.graph.lint()
+    module.recompile()
+    feeds = {each.name: _feeds(each) for each in reader.found}
+    depths = _depths(reader.found, feeds)
+    gates = _gates(reader.found, feeds, ends)
+    layers: list[LayerSpec] = []
+    for index, each in enumerate(reader.found, start=1):
+        branch = sum(depths[layer.name] == depths[each.name] for layer in layers)
+        layer = _layer(reader, each, index=index, depth=depths[each.name], branch=branch)
+        layers.append(dataclasses.replace(layer, gate=each.name in gates, logits=each.name == last))
+    specs = tuple(layers)
+    return Architecture(module, input_shape, specs, tuple(f for each in specs for f in feeds[each.name]), logits, ends)
+
+
+def _ends(reader: Reader, logits: int | None) -> tuple[str | None, tuple[str, ...]]:
+    """The layer whose filters are the logits, if there is one, and the layers that the head reads."""
+    nodes = [node for node in reader.module.graph.nodes if node.op == "output" or node in reader.head]
+    read = dict.fromkeys(each for node in nodes for each in node.all_input_nodes if each in reader.values)
+    maps = [value for each in read if isinstance(value := reader.values[each], Maps)]
+    found = {path.source for each in maps for path in each.channels.paths}
+    ends = tuple(each.name for each in reader.found if each.name in found)
+    if len(maps) == 1 and maps[0].channels.whole() and not maps[0].channels.paths[0].operations:
+        alone = maps[0].positions == 1 and len(maps[0].channels) == logits
+        return (ends[0] if alone and reader.heads and ends else None), ends
+    return None, ends
+
+
+def _feeds(found: Found) -> list[Feed]:
+    feeds: list[Feed] = []
+    for addend, channels in enumerate(found.inputs):
+        feeds += feeds_of(channels, found.name, addend=addend, first=len(feeds))
+    return feeds
+
+
+def _depths(found: list[Found], feeds: dict[str, list[Feed]]) -> dict[str, int]:
+    depths = {INPUT: 0}
+    for each in found:
+        read = {name for feed in feeds[each.name] for name in (feed.source, *_read_by(feed.operations))}
+        depths[each.name] = 1 + max((depths[name] for name in read), default=0)
+    return depths
+
+
+def _read_by(operations: tuple[Operation, ...]) -> set[str]:
+    """Names of the layers that operations read besides the maps they are applied to."""
+    found = set()
+    for operation in operations:
+        for part in operation.parts:
+            nested = tuple(Operation.from_dict(each) for each in part["operations"])
+            found |= {part["source"], *_read_by(nested)}
+    return found
+
+
+def _gates(found: list[Found], feeds: dict[str, list[Feed]], ends: tuple[str, ...]) -> set[str]:
+    """Layers whose maps reach others only as factors."""
+    gates: set[str] = set()
+    for each in reversed(found):
+        targets = [feed.target for name in feeds for feed in feeds[name] if feed.source == each.name]
+        if each.name not in ends and all(target in gates for target in targets):
+            gates.add(each.name)
+    read = {name for each in found for feed in feeds[each.name] for name in _read_by(feed.operations)}
+    return gates if read else set()
+
+
+def _layer(reader: Reader, found: Found, *, index: int, depth: int, branch: int) -> LayerSpec:
+    convolution = reader.module.get_submodule(str(found.node.target))
+    assert isinstance(convolution, nn.Conv2d)
+    value = reader.values[found.node]
+    assert isinstance(value, Maps)
+    users = [each for each in found.node.users if each.op == "output" or reader.is_maps(each)]
     after = users[0] if len(users) == 1 else None
-    operation = None
-    if after is not None and after.op != "output" and not is_convolution(module, after):
-        operation = _operation(module, after)
-    pointwise = operation is not None and operation.pointwise
+    activation = reader.activations.get(after) if after is not None else None
     return LayerSpec(
-        name=node.meta["layer"],
-        node=node.name,
+        name=found.name,
+        node=found.node.name,
         index=index,
         in_channels=convolution.in_channels,
         filters=convolution.out_channels,
@@ -178,19 +261,13 @@ def _layer(module: fx.GraphModule, node: fx.Node, index: int, shapes: dict[str, 
         padding_mode=convolution.padding_mode,
         dilation=_pair(convolution.dilation),
         groups=convolution.groups,
-        output_size=_pair(shapes[node.name][2:]),
-        activation=operation.name if operation is not None and pointwise else None,
-        activation_node=after.name if after is not None and pointwise else None,
-        depth=index,
+        output_size=value.size,
+        activation=None if activation is None else activation.name,
+        activation_node=None if activation is None or after is None else after.name,
+        kind=found.kind,
+        depth=depth,
+        branch=branch,
     )
-
-
-def _logits(module: fx.GraphModule, shapes: dict[str, tuple[int, ...]]) -> int | None:
-    output = next(node for node in module.graph.nodes if node.op == "output").args[0]
-    if not isinstance(output, fx.Node) or output.name not in shapes:
-        raise UnsupportedModel("the model must return one tensor (logits or maps), not a tuple or dictionary")
-    shape = shapes[output.name]
-    return shape[1] if len(shape) == 2 else None
 
 
 def _pair(values: Any) -> tuple[int, int]:
@@ -198,12 +275,45 @@ def _pair(values: Any) -> tuple[int, int]:
     return int(rows), int(columns)
 
 
-def _where(node: fx.Node) -> str:
-    """The operation's name, with the line of the model's code where it is known."""
-    target = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", str(node.target))
-    lines = [line.strip() for line in (node.stack_trace or "").splitlines()]
-    frames = [
-        code for place, code in itertools.pairwise(lines) if place.startswith("File ") and not _TORCH.search(place)
-    ]
-    code = frames[-1] if frames else ""
-    return f"{target!r} (in `{code}`)" if code else repr(target)
+# --- the check ---------------------------------------------------------------------------------------------------
+
+
+class _Recorder(fx.Interpreter):
+    """Runs the graph and compares the maps of the layers with those computed from feeds."""
+
+    def __init__(self, read: Architecture, maps: dict[str, Tensor]) -> None:
+        super().__init__(read.module)
+        self.extra_traceback = False
+        self.layers = {layer.node: layer.name for layer in read.layers}
+        self.maps = maps
+
+    def run_node(self, n: fx.Node) -> Any:
+        value = super().run_node(n)
+        name = self.layers.get(n.name)
+        if name is not None and _difference(self.maps.pop(name), value) > TOLERANCE:
+            raise UnsupportedModel(f"the maps of layer {name} cannot be computed from the layers before it")
+        return value
+
+
+def _check(read: Architecture, image: Tensor, expected: Any) -> None:
+    """Refuse what was not read rightly: a graph that computes something else, or feeds that do.
+
+    Raises:
+        UnsupportedModel: the difference is above `TOLERANCE`.
+    """
+    output = _Recorder(read, forward(read, image)).run(image)
+    if not isinstance(expected, Tensor) or _difference(output, expected) > TOLERANCE:
+        raise UnsupportedModel(
+            "the traced graph computes something else than the model: it may change maps in place, or depend on "
+            "values or on state that a trace does not see"
+        )
+
+
+def _difference(found: Tensor, expected: Tensor) -> float:
+    """The largest difference relative to the largest value; infinite where shapes differ, or only one is finite."""
+    if found.shape != expected.shape or not torch.equal(found.isfinite(), expected.isfinite()):
+        return float("inf")
+    finite = expected.isfinite()
+    if not finite.any():
+        return 0.0
+    return float((found - expected)[finite].abs().max() / expected[finite].abs().max().clamp_min(1e-30))

@@ -1,38 +1,47 @@
-"""The graph of a model: a copy in eval mode, traced with torch.fx and cleaned, so that each node is a step that counts.
+"""The graph of a model: a copy in eval mode, traced with torch.fx, or with torch.export where fx cannot.
 
-1. copy the model (the caller's stays as it is), eval mode, float32, CPU; trace it;
-2. give each call of a shared convolution a module of its own; nothing works in place; drop what does nothing;
-3. fold each BatchNorm into the convolution before it (its output feeds nothing else).
+The caller's model is never changed. What is traced is a deep copy on the CPU, in float32 and eval mode, without hooks;
+weights that are computed from others (weight norm and other parametrizations) are computed once.
 """
 
 import copy
-from typing import Any, TypeVar
+import itertools
+import re
+import traceback
+import warnings
+from dataclasses import dataclass, field
 
 import torch
-from torch import fx, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch import Tensor, fx, nn
+from torch.nn.utils import parametrize
 
 from viscnn.errors import ModelError, UnsupportedModel
-from viscnn.ingest.operations import Unknown, read_operation
-from viscnn.ingest.structure import INPUT
 
-__all__ = ["is_convolution", "submodule", "traced"]
+__all__ = ["Traced", "brief", "trace", "where"]
 
-M = TypeVar("M", bound=nn.Module)
+_TORCH = re.compile(r"[/\\](torch|viscnn|ingest)[/\\]")
+_WRAPPERS = {"DataParallel": "module", "DistributedDataParallel": "module", "OptimizedModule": "_orig_mod"}
 
 
-def traced(model: nn.Module, *, lines: bool = False) -> fx.GraphModule:
-    """A copy of the model as a graph whose every node counts: eval mode, float32, CPU, norms folded, nothing in place.
+@dataclass(frozen=True)
+class Traced:
+    """A graph, and the copy of the model that it was made from."""
 
-    Each convolution call has a module of its own; its layer's name is the node's `meta["layer"]`.
+    module: fx.GraphModule = field(repr=False)
+    own: nn.Module = field(repr=False)
+
+
+def trace(model: nn.Module, input_shape: tuple[int, int, int], *, lines: bool = False) -> Traced:
+    """A copy of the model as a graph.
 
     Args:
         lines: record the lines of the model's code for messages, which takes seconds.
 
     Raises:
-        UnsupportedModel: it cannot be traced, or has convolutions that are not 2-D.
-        ModelError: it cannot be copied, or its weights are not finite.
+        UnsupportedModel: it cannot be traced.
+        ModelError: it cannot be copied.
     """
+    model = _unwrapped(model)
     for name, tensor in (*model.named_parameters(), *model.named_buffers()):
         if tensor.is_complex():
             raise UnsupportedModel(f"parameter {name} is complex; only real networks can be written as kernels")
@@ -40,127 +49,92 @@ def traced(model: nn.Module, *, lines: bool = False) -> fx.GraphModule:
     tracer = fx.Tracer()
     tracer.record_stack_traces = lines
     try:
-        graph = tracer.trace(own)
-    except Exception as error:
-        reason = " ".join(str(error).partition("While executing")[0].split())[:200]
-        raise UnsupportedModel(f"{type(model).__name__} cannot be traced by torch.fx: {reason}") from error
-    module = fx.GraphModule(own, graph)
-    module.graph.eliminate_dead_code()
-    _by_position(module)
-    _refuse_other_convolutions(module)
-    _give_each_call_its_own_convolution(module)
-    _never_in_place(module)
-    _drop_what_does_nothing(module)
-    _fold(module)
-    _refuse_infinite(module)
-    for parameter in module.parameters():
-        parameter.requires_grad_(False)
-    return module
+        return Traced(fx.GraphModule(own, tracer.trace(own)), own)
+    except Exception as error:  # noqa: BLE001 -- whatever the model's own code raises
+        try:
+            return Traced(_exported(own, input_shape), own)
+        except Exception:  # noqa: BLE001 -- the first reason is the clearer one
+            raise UnsupportedModel(
+                f"{type(model).__name__} cannot be traced by torch.fx or torch.export: {brief(error)}{_line(error)}"
+            ) from error
+
+
+def _unwrapped(model: nn.Module) -> nn.Module:
+    if isinstance(model, torch.jit.ScriptModule):
+        raise UnsupportedModel("the model is a TorchScript module; give the Python module that it was made from")
+    inner = getattr(model, _WRAPPERS.get(type(model).__name__, ""), None)
+    return _unwrapped(inner) if isinstance(inner, nn.Module) else model
 
 
 def _copied(model: nn.Module) -> nn.Module:
     try:
-        own = copy.deepcopy(model).to(device="cpu", dtype=torch.float32).eval()
+        own = copy.deepcopy(model)
+        _without_hooks(own)
+        return own.to(device="cpu", dtype=torch.float32).eval()
     except Exception as error:
-        reason = " ".join(str(error).partition("While executing")[0].split())[:200]
-        raise ModelError(f"{type(model).__name__} cannot be copied: {reason}") from error
-    for submodule in own.modules():
-        submodule._forward_hooks.clear()
-        submodule._forward_pre_hooks.clear()
-    return own
+        raise ModelError(f"{type(model).__name__} cannot be copied: {brief(error)}") from error
 
 
-def _by_position(module: fx.GraphModule) -> None:
-    """Modules called with `input=x` are called with `x`."""
-    for node in module.graph.nodes:
-        if node.op == "call_module" and not node.args and "input" in node.kwargs:
-            node.args = (node.kwargs["input"],)
-            node.kwargs = {key: value for key, value in node.kwargs.items() if key != "input"}
+def _without_hooks(own: nn.Module) -> None:
+    for module in own.modules():
+        for hook in list(module._forward_pre_hooks.values()):
+            if hasattr(hook, "compute_weight") and hasattr(hook, "name"):  # weight_norm and spectral_norm of old
+                module.eval()
+                hook(module, ())
+                weight = getattr(module, hook.name)
+                delattr(module, hook.name)
+                setattr(module, hook.name, nn.Parameter(weight.detach().clone()))
+        if parametrize.is_parametrized(module):
+            _without_parametrizations(module.eval())
+        for hooks in (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks):
+            hooks.clear()
+        module._backward_pre_hooks.clear()
 
 
-def _refuse_other_convolutions(module: fx.GraphModule) -> None:
-    for node in module.graph.nodes:
-        called = module.get_submodule(node.target) if node.op == "call_module" else None
-        if isinstance(called, nn.modules.conv._ConvNd) and not isinstance(called, nn.Conv2d):
-            raise UnsupportedModel(f"{node.target!r} is a {type(called).__name__}; only 2-D convolutions can be read")
+def _without_parametrizations(module: nn.Module) -> None:
+    """Weights as they are now; torch's own function for this would change the class, which the caller's module has."""
+    values = {name: getattr(module, name).detach().clone() for name in module.parametrizations}  # type: ignore[union-attr]
+    module.__class__ = type(module).__bases__[0]
+    del module._modules["parametrizations"]
+    for name, value in values.items():
+        setattr(module, name, nn.Parameter(value))
 
 
-def _give_each_call_its_own_convolution(module: fx.GraphModule) -> None:
-    """A convolution that is called twice becomes two, so that each call is a layer of its own."""
-    calls: dict[str, int] = {}
-    for node in module.graph.nodes:
-        if node.op == "call_module" and isinstance(module.get_submodule(node.target), nn.Conv2d):
-            calls[node.target] = calls.get(node.target, 0) + 1
-            node.meta["layer"] = node.target if node.target != INPUT else f"{INPUT}#1"  # `input` is the image
-            if calls[node.target] > 1:
-                node.meta["layer"] = f"{node.target}#{calls[node.target]}"
-                copied = f"{node.target}_call{calls[node.target]}".replace(".", "_")
-                module.add_submodule(copied, copy.deepcopy(module.get_submodule(node.target)))
-                node.target = copied
-
-
-def _never_in_place(module: fx.GraphModule) -> None:
-    """In-place activations overwrite the maps that scores are computed from; on this copy they need not."""
-    for submodule in module.modules():
-        if getattr(submodule, "inplace", False):
-            submodule.inplace = False  # type: ignore[assignment]
-    for node in module.graph.nodes:
-        if node.kwargs.get("inplace"):
-            node.kwargs = {**node.kwargs, "inplace": False}
-        if node.op == "call_method" and node.target.endswith("_") and not node.target.endswith("__"):
-            node.target = node.target.removesuffix("_")
-        if node.op == "call_function" and node.target in {nn.functional.relu_, torch.relu_}:
-            node.target = torch.relu
-
-
-def _drop_what_does_nothing(module: fx.GraphModule) -> None:
-    """Remove dropout, Identity and the like, so that they hide neither a BatchNorm nor an activation."""
+def _exported(own: nn.Module, input_shape: tuple[int, int, int]) -> fx.GraphModule:
+    """By torch.export, for models whose own code asks for shapes; any number of images."""
+    images: Tensor = torch.zeros(2, *input_shape)
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        program = torch.export.export(own, (images,), dynamic_shapes=({0: torch.export.Dim("images")},), strict=False)
+        module = program.module()
+    assert isinstance(module, fx.GraphModule)
+    module.graph.set_codegen(fx.graph.CodeGen())
     for node in list(module.graph.nodes):
-        if node.op not in {"call_module", "call_function"}:  # not `contiguous()`, which a `view` may need
-            continue
-        try:
-            idle = read_operation(module, node) is None
-        except Unknown:
-            continue
-        if idle:
-            node.replace_all_uses_with(node.all_input_nodes[0])
+        if node.op == "call_module" and node.target == "_guards_fn":  # checks of the input's shape
             module.graph.erase_node(node)
-
-
-def _fold(module: fx.GraphModule) -> None:
-    """Fold each BatchNorm into the convolution whose output it alone consumes."""
-    for node in list(module.graph.nodes):
-        if node.op != "call_module" or not isinstance(module.get_submodule(node.target), nn.BatchNorm2d):
-            continue
-        norm = submodule(module, node, nn.BatchNorm2d)
-        before = node.args[0]
-        if norm.running_mean is None or not is_convolution(module, before) or len(before.users) != 1:
-            continue
-        fused = fuse_conv_bn_eval(submodule(module, before, nn.Conv2d), norm)
-        module.add_submodule(str(before.target), fused)
-        node.replace_all_uses_with(before)
-        module.graph.erase_node(node)
-    module.graph.lint()
+        if node.op == "output" and isinstance(node.args[0], tuple | list) and len(node.args[0]) == 1:
+            node.args = (node.args[0][0],)
     module.recompile()
+    return module
 
 
-def _refuse_infinite(module: fx.GraphModule) -> None:
-    for name, tensor in module.state_dict().items():
-        if not torch.isfinite(tensor).all():
-            raise ModelError(f"{name} holds NaN or infinity (after folding its BatchNorm, if any); check the weights")
+def brief(error: BaseException) -> str:
+    """The first 200 characters of an error of torch, in one line, without its account of the graph."""
+    return " ".join(str(error).partition("While executing")[0].split())[:200]
 
 
-def is_convolution(module: fx.GraphModule, node: Any) -> bool:
-    """Whether a node of the graph calls a 2-D convolution."""
-    return (
-        isinstance(node, fx.Node)
-        and node.op == "call_module"
-        and isinstance(module.get_submodule(str(node.target)), nn.Conv2d)
-    )
+def _line(error: BaseException) -> str:
+    """The line of the model's own code that an error comes from."""
+    frames = [each for each in traceback.extract_tb(error.__traceback__) if not _TORCH.search(each.filename)]
+    return f" (in `{frames[-1].line}`)" if frames and frames[-1].line else ""
 
 
-def submodule(module: fx.GraphModule, node: fx.Node, kind: type[M]) -> M:
-    """The module that a node calls."""
-    found = module.get_submodule(str(node.target))
-    assert isinstance(found, kind), f"{node.target} is {type(found).__name__}"
-    return found
+def where(node: fx.Node) -> str:
+    """An operation's name, with the line of the model's code where it is known."""
+    target = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", str(node.target))
+    lines = [line.strip() for line in (node.stack_trace or "").splitlines()]
+    frames = [
+        code for place, code in itertools.pairwise(lines) if place.startswith("File ") and not _TORCH.search(place)
+    ]
+    code = frames[-1] if frames else ""
+    return f"{target!r} (in `{code}`)" if code else repr(target)

@@ -1,0 +1,342 @@
+"""One form for the many ways in which the same network can be written.
+
+A traced graph is rewritten, without changing what it computes, until
+
+1. nothing works in place: who reads a map after it was overwritten reads the overwriting node;
+2. what depends on no image is a constant;
+3. functional convolutions, linear layers and norms are modules, and each call has a module of its own;
+4. what does nothing in eval mode is gone;
+5. each BatchNorm that alone consumes a convolution is folded into it.
+"""
+
+import copy
+import inspect
+import operator
+from collections.abc import Iterator
+from typing import Any, TypeVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, fx, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from viscnn.ingest.operation_reading import function_name, is_idle
+from viscnn.ingest.operations import Unknown
+from viscnn.ingest.structure import INPUT
+from viscnn.ingest.sums import convolution_of
+
+__all__ = ["Refused", "canonical", "is_convolution", "submodule"]
+
+_VIEWS = {"view", "reshape", "getitem", "chunk", "split", "transpose", "permute", "flatten", "narrow", "select"}
+_VIEWS |= {"slice", "unsqueeze", "squeeze", "unbind"}
+_CALLED = {"call_module", "call_function", "call_method"}
+_CONV = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
+_LINEAR = ("input", "weight", "bias")
+_NORM = ("input", "running_mean", "running_var", "weight", "bias", "training", "momentum", "eps")
+_ATEN_NORM = ("input", "weight", "bias", "running_mean", "running_var", "training", "momentum", "eps", "cudnn")
+
+
+M = TypeVar("M", bound=nn.Module)
+
+
+class Refused(Exception):
+    """A node that cannot be read; the message says why."""
+
+    def __init__(self, node: fx.Node, reason: str) -> None:
+        super().__init__(reason)
+        self.node = node
+
+
+def canonical(module: fx.GraphModule) -> None:
+    """Rewrite the graph of a module that is a copy of the caller's.
+
+    Raises:
+        Refused: a node that cannot be read.
+    """
+    _by_position(module)
+    _nothing_in_place(module)
+    module.graph.eliminate_dead_code()
+    _fold_constants(module)
+    _as_modules(module)
+    _refuse_other_convolutions(module)
+    _a_module_for_each_call(module)
+    _drop_what_does_nothing(module)
+    _fold_norms(module)
+    module.graph.eliminate_dead_code()
+    module.graph.lint()
+    module.recompile()
+
+
+def _by_position(module: fx.GraphModule) -> None:
+    """Modules called with `input=x` are called with `x`."""
+    for node in module.graph.nodes:
+        if node.op == "call_module" and not node.args and "input" in node.kwargs:
+            node.args = (node.kwargs["input"],)
+            node.kwargs = {key: value for key, value in node.kwargs.items() if key != "input"}
+
+
+# --- 1. nothing in place -----------------------------------------------------------------------------------------
+
+
+def _nothing_in_place(module: fx.GraphModule) -> None:
+    order = {node: number for number, node in enumerate(module.graph.nodes)}
+    for node in list(module.graph.nodes):
+        name = function_name(node.target)
+        if node.op in _CALLED - {"call_module"} and name in {"setitem", "copy_", "__setitem__"}:
+            raise Refused(node, "it overwrites a part of maps in place")
+        if not _in_place(module, node):
+            continue
+        changed = node.all_input_nodes[0]
+        if any(order[user] > order[node] for base in _bases(changed) for user in base.users):
+            raise Refused(node, "it overwrites a part of maps in place, which are read again later")
+        for user in [user for user in changed.users if order[user] > order[node]]:
+            user.replace_input_with(changed, node)
+        _out_of_place(module, node)
+    for each in module.modules():
+        if getattr(each, "inplace", False):
+            each.inplace = False  # type: ignore[assignment]
+
+
+def _bases(node: fx.Node) -> Iterator[fx.Node]:
+    """What a node is a view of, and what that is a view of."""
+    while node.op in {"call_function", "call_method"} and function_name(node.target) in _VIEWS:
+        node = node.all_input_nodes[0]
+        yield node
+
+
+def _in_place(module: fx.GraphModule, node: fx.Node) -> bool:
+    if node.op == "call_module":
+        return getattr(module.get_submodule(str(node.target)), "inplace", False) is True
+    if node.op not in _CALLED:
+        return False
+    name = function_name(node.target)
+    if node.target in {operator.iadd, operator.imul, operator.isub, operator.itruediv}:
+        return True
+    if name.endswith("_") and not name.endswith("__") and name not in {"requires_grad_"}:
+        return True
+    return node.op == "call_function" and _arguments(node).get("inplace", False) is True
+
+
+def _arguments(node: fx.Node) -> dict[str, Any]:
+    """The arguments of a Python function by name; empty where it has no signature."""
+    target: Any = node.target
+    try:
+        return dict(inspect.signature(target).bind(*node.args, **node.kwargs).arguments)
+    except (TypeError, ValueError):
+        return {}
+
+
+def _out_of_place(module: fx.GraphModule, node: fx.Node) -> None:
+    """The same call without overwriting its input."""
+    if node.op == "call_module":
+        return
+    if node.op == "call_method":
+        node.target = str(node.target).removesuffix("_")
+        return
+    arguments = _arguments(node)
+    if "inplace" in arguments:
+        node.args, node.kwargs = (), arguments | {"inplace": False}
+        first, *_ = arguments
+        node.args = (arguments[first],)
+        node.kwargs = {key: value for key, value in node.kwargs.items() if key != first}
+        return
+    name = function_name(node.target)
+    same = {operator.iadd: operator.add, operator.imul: operator.mul, operator.isub: operator.sub}
+    if node.target in same:
+        node.target = same[node.target]
+    elif node.target is operator.itruediv:
+        node.target = operator.truediv
+    elif isinstance(node.target, torch._ops.OpOverload):
+        packet = getattr(torch.ops.aten, name.removesuffix("_"))
+        node.target = getattr(packet, node.target._overloadname)
+    else:
+        plain = name.removesuffix("_")
+        node.target = getattr(torch, plain, None) or getattr(F, plain)
+
+
+# --- 2. constants ------------------------------------------------------------------------------------------------
+
+
+def _fold_constants(module: fx.GraphModule) -> None:
+    """Tensors that depend on no image become buffers; parameters are reached by their own names."""
+    known: dict[fx.Node, Any] = {}
+    for node in list(module.graph.nodes):
+        if node.op == "get_attr":
+            known[node] = operator.attrgetter(str(node.target))(module)
+        elif node.op in _CALLED and all(each in known for each in node.all_input_nodes):
+            value = _evaluated(module, node, known)
+            if value is None:
+                continue
+            known[node] = value
+            if isinstance(value, Tensor):
+                name = f"_constant_{len(known)}"
+                module.register_buffer(name, value.detach().clone())
+                with module.graph.inserting_before(node):
+                    constant = module.graph.get_attr(name)
+                node.replace_all_uses_with(constant)
+                known[constant] = value
+    module.graph.eliminate_dead_code()
+
+
+def _evaluated(module: fx.GraphModule, node: fx.Node, known: dict[fx.Node, Any]) -> Any:
+    """The value of a node whose inputs are known; None where it cannot be had."""
+    args, kwargs = fx.node.map_arg((node.args, node.kwargs), lambda each: known[each])
+    target: Any = node.target
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            if node.op == "call_function":
+                return target(*args, **kwargs)
+            if node.op == "call_method":
+                return getattr(args[0], target)(*args[1:], **kwargs)
+            return module.get_submodule(target)(*args, **kwargs)
+    except Exception:  # noqa: BLE001 -- whatever the model's own code raises: it is then read, or refused, as it stands
+        return None
+
+
+# --- 3. modules --------------------------------------------------------------------------------------------------
+
+
+def _as_modules(module: fx.GraphModule) -> None:
+    counts: dict[str, int] = {}
+    for node in list(module.graph.nodes):
+        name = function_name(node.target)
+        made = _module_of(module, node, name) if node.op == "call_function" else None
+        if made is None:
+            continue
+        counts[name] = counts.get(name, 0) + 1
+        owner = _owner(module, node)
+        target = f"_{name}_{counts[name]}"
+        module.add_submodule(target, made)
+        maps = node.args[0] if node.args else node.kwargs["input"]
+        with module.graph.inserting_before(node):
+            call = module.graph.call_module(target, (maps,))
+        call.meta = dict(node.meta) | {"layer": owner or f"#{name}_{counts[name]}"}
+        node.replace_all_uses_with(call)
+        module.graph.erase_node(node)
+
+
+def _module_of(module: fx.GraphModule, node: fx.Node, name: str) -> nn.Module | None:
+    """The module of a functional convolution, linear layer or norm with constant weights; None of others."""
+    if name not in {"conv2d", "linear", "batch_norm"}:
+        return None
+    exported = isinstance(node.target, torch._ops.OpOverload)
+    keys = {"conv2d": _CONV, "linear": _LINEAR, "batch_norm": _ATEN_NORM if exported else _NORM}[name]
+    given: dict[str, Any] = dict(zip(keys, node.args, strict=False)) | dict(node.kwargs)
+    tensors: dict[str, Any] = {}
+    for key in ("weight", "bias", "running_mean", "running_var"):
+        value = given.get(key)
+        if isinstance(value, fx.Node):
+            if value.op != "get_attr":
+                raise Refused(node, f"its {key} depends on the image")
+            value = operator.attrgetter(str(value.target))(module)
+        tensors[key] = value
+    if name == "conv2d":
+        settings = {key: given[key] for key in ("stride", "padding", "dilation", "groups") if key in given}
+        return convolution_of(tensors["weight"], tensors["bias"], **settings)
+    if name == "linear":
+        weight = tensors["weight"]
+        made = nn.Linear(weight.shape[1], weight.shape[0], bias=tensors["bias"] is not None, device="meta")
+        _set(made, weight=weight, bias=tensors["bias"])
+        return made
+    return _norm_of(node, given, tensors)
+
+
+def _norm_of(node: fx.Node, given: dict[str, Any], tensors: dict[str, Any]) -> nn.Module:
+    if given.get("training", False) or tensors["running_mean"] is None:
+        raise Refused(node, "a batch norm without running statistics depends on the batch")
+    eps, affine = given.get("eps", 1e-5), tensors["weight"] is not None
+    norm = nn.BatchNorm2d(len(tensors["running_mean"]), eps=eps, affine=affine, device="meta")
+    _set(norm, weight=tensors["weight"], bias=tensors["bias"])
+    norm.running_mean, norm.running_var = (tensors[key].detach().clone() for key in ("running_mean", "running_var"))
+    return norm.eval()
+
+
+def _set(module: nn.Module, **parameters: Tensor | None) -> None:
+    for name, value in parameters.items():
+        if value is not None:
+            setattr(module, name, nn.Parameter(value.detach().clone(), requires_grad=False))
+        elif name in module._parameters:
+            module._parameters[name] = None
+
+
+def _owner(module: fx.GraphModule, node: fx.Node) -> str | None:
+    """Path of the convolution or linear module (of a subclass, or in exported graphs) whose forward makes the call."""
+    stack = list((node.meta.get("nn_module_stack") or {}).values())
+    if stack and isinstance(stack[-1][1], type) and issubclass(stack[-1][1], nn.Conv2d | nn.Linear):
+        return str(stack[-1][0])
+    for each in node.all_input_nodes:
+        path, _, last = str(each.target).rpartition(".")
+        if each.op == "get_attr" and last == "weight" and isinstance(node.target, torch._ops.OpOverload):
+            return path or None
+    return None
+
+
+def _refuse_other_convolutions(module: fx.GraphModule) -> None:
+    for node in module.graph.nodes:
+        called = module.get_submodule(str(node.target)) if node.op == "call_module" else None
+        if isinstance(called, nn.modules.conv._ConvNd) and type(called) is not nn.Conv2d:
+            raise Refused(node, f"{node.target!r} is a {type(called).__name__}; only 2-D convolutions can be read")
+
+
+def _a_module_for_each_call(module: fx.GraphModule) -> None:
+    """A layer that is called twice becomes two, so that each call is a layer of its own; all get their names."""
+    calls: dict[str, int] = {}
+    for node in module.graph.nodes:
+        if node.op != "call_module" or not isinstance(module.get_submodule(node.target), nn.Conv2d | nn.Linear):
+            continue
+        name = node.meta.get("layer", node.target)
+        name = f"{INPUT}#1" if name == INPUT else name  # `input` is the image
+        calls[name] = calls.get(name, 0) + 1
+        node.meta = dict(node.meta) | {"layer": name if calls[name] == 1 else f"{name}#{calls[name]}"}
+        if calls[name] > 1:
+            copied = f"{node.target}_call{calls[name]}".replace(".", "_")
+            module.add_submodule(copied, copy.deepcopy(module.get_submodule(node.target)))
+            node.target = copied
+
+
+# --- 4. and 5. ---------------------------------------------------------------------------------------------------
+
+
+def _drop_what_does_nothing(module: fx.GraphModule) -> None:
+    """Remove dropout, Identity and the like, so that they hide neither a BatchNorm nor an activation."""
+    for node in list(module.graph.nodes):
+        try:
+            idle = is_idle(module, node)
+        except Unknown as error:
+            raise Refused(node, str(error)) from error
+        if idle:
+            node.replace_all_uses_with(node.all_input_nodes[0])
+            module.graph.erase_node(node)
+
+
+def _fold_norms(module: fx.GraphModule) -> None:
+    for node, norm in _called(module, nn.BatchNorm2d):
+        before: Any = node.args[0]
+        if norm.running_mean is None or not is_convolution(module, before) or len(before.users) != 1:
+            continue
+        fused = fuse_conv_bn_eval(submodule(module, before, nn.Conv2d), norm)
+        module.add_submodule(str(before.target), fused)
+        node.replace_all_uses_with(before)
+        module.graph.erase_node(node)
+
+
+def _called(module: fx.GraphModule, kind: type[nn.BatchNorm2d]) -> Iterator[tuple[fx.Node, nn.BatchNorm2d]]:
+    for node in list(module.graph.nodes):
+        if node.op == "call_module" and type(found := module.get_submodule(str(node.target))) is kind:
+            yield node, found
+
+
+def is_convolution(module: fx.GraphModule, node: Any) -> bool:
+    """Whether a node of the graph calls a 2-D convolution."""
+    return (
+        isinstance(node, fx.Node)
+        and node.op == "call_module"
+        and isinstance(module.get_submodule(str(node.target)), nn.Conv2d)
+    )
+
+
+def submodule(module: fx.GraphModule, node: fx.Node, kind: type[M]) -> M:
+    """The module that a node calls."""
+    found = module.get_submodule(str(node.target))
+    assert isinstance(found, kind), f"{node.target} is {type(found).__name__}"
+    return found

@@ -1,0 +1,64 @@
+"""Channels written down: as feeds of a layer, or as parts of an operation."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from viscnn.ingest.maps import Channels
+from viscnn.ingest.structure import Feed
+
+__all__ = ["feeds_of", "parts_of"]
+
+
+def feeds_of(channels: Channels, target: str, *, addend: int = 0, first: int = 0) -> list[Feed]:
+    """The feeds that bring `channels` to a target, in the order of its input channels.
+
+    Args:
+        addend: of a sum.
+        first: position of the first feed.
+    """
+    found = []
+    for number, path in enumerate(channels.paths):
+        writes = np.flatnonzero(channels.path == number)
+        reads = channels.channel[writes]
+        found.append((int(writes[0]), path, reads, writes))
+    return [
+        Feed(
+            source=path.source,
+            target=target,
+            operations=path.operations,
+            channels=len(reads),
+            position=first + place,
+            source_start=int(reads[0]),
+            target_start=start,
+            addend=addend,
+            source_channels=_unless_neighbours(reads),
+            target_channels=_unless_neighbours(writes),
+        )
+        for place, (start, path, reads, writes) in enumerate(sorted(found, key=lambda each: each[0]))
+    ]
+
+
+def _unless_neighbours(numbers: NDArray[np.int64]) -> tuple[int, ...] | None:
+    if np.array_equal(numbers, np.arange(numbers[0], numbers[0] + len(numbers))):
+        return None
+    return tuple(numbers.tolist())
+
+
+def parts_of(channels: Channels) -> list[dict[str, Any]]:
+    """The parts that make up `channels`, as they are stored in an operation."""
+    found = []
+    for feed in feeds_of(channels, ""):
+        part: dict[str, Any] = {
+            "source": feed.source,
+            "operations": [each.to_dict() for each in feed.operations],
+            "sourceStart": feed.source_start,
+            "targetStart": feed.target_start,
+            "channels": feed.channels,
+        }
+        for key, listed in (("sourceChannels", feed.source_channels), ("targetChannels", feed.target_channels)):
+            if listed is not None:
+                part[key] = list(listed)
+        found.append(part)
+    return found
