@@ -10,6 +10,7 @@ What cannot be followed is refused by the operation's name and the line of the m
 
 import copy
 import dataclasses
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -48,39 +49,58 @@ def read_architecture(
         UnsupportedModel: an operation that cannot be followed, named.
         ModelError: the model does not accept the input shape, or its weights are not finite.
     """
-    with torch.inference_mode(False), torch.no_grad():
+    if len(input_shape) != 3 or min(input_shape) < 1:
+        raise ModelError(f"the input {tuple(input_shape)} is not (channels, rows, columns), such as (3, 224, 224)")
+    reader = _Reading(input_shape, heads, check)
+    with torch.inference_mode(False), torch.no_grad(), torch.device("cpu"):
         try:
-            return _read(model, input_shape, heads=heads, check=check, lines=False)
+            return reader.read(model)
+        except _SomethingElse as error:
+            try:
+                return reader.read(model, export=True)
+            except UnsupportedModel:
+                raise UnsupportedModel(str(error)) from error
         except UnsupportedModel:
             # once more with the lines of code for the message: recording them costs seconds, so only when it is needed
-            return _read(model, input_shape, heads=heads, check=check, lines=True)
+            return reader.read(model, lines=True)
 
 
-def _read(
-    model: nn.Module, input_shape: tuple[int, int, int], *, heads: bool, check: bool, lines: bool
-) -> Architecture:
-    traced = trace(model, input_shape, lines=lines)
-    image = torch.randn(1, *input_shape, generator=torch.Generator().manual_seed(0))
-    expected = _expected(traced, image) if check else None  # at once: the graph shares modules with the copy
-    module = traced.module
-    try:
-        _one_input(module)
-        canonical(module)
-        _refuse_infinite(module)
-        probe = _probed(module, input_shape)
-        output = _output(module, probe)
-        reader = Reader(module, probe, heads)
-        reader.read()
-    except Refused as error:
-        raise UnsupportedModel(f"{where(error.node)} is an operation that cannot be followed: {error}") from error
-    if not any(each.kind != "sum" for each in reader.found):
-        raise UnsupportedModel("the model has no 2-D convolution on the way from its input")
-    read = _architecture(reader, input_shape, output)
-    if isinstance(expected, Exception):
-        raise expected
-    if check:
-        _check(read, image, expected)
-    return read
+class _SomethingElse(UnsupportedModel):
+    """What was read is not what the model computes."""
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """What is asked of a model (see `read_architecture`)."""
+
+    input_shape: tuple[int, int, int]
+    heads: bool
+    check: bool
+
+    def read(self, model: nn.Module, *, lines: bool = False, export: bool = False) -> Architecture:
+        traced = trace(model, self.input_shape, lines=lines, export=export)
+        generator = torch.Generator().manual_seed(0)
+        image = torch.randn(1, *self.input_shape, generator=generator, dtype=torch.float32)
+        expected = _expected(traced, image) if self.check else None  # at once: the graph shares modules with the copy
+        module = traced.module
+        try:
+            _one_input(module)
+            canonical(module)
+            _refuse_infinite(module)
+            probe = _probed(module, self.input_shape)
+            output = _output(module, probe)
+            reader = Reader(module, probe, self.heads)
+            reader.read()
+        except Refused as error:
+            raise UnsupportedModel(f"{where(error.node)} is an operation that cannot be followed: {error}") from error
+        if not any(each.kind != "sum" for each in reader.found):
+            raise UnsupportedModel("the model has no 2-D convolution on the way from its input")
+        read = _architecture(reader, self.input_shape, output)
+        if isinstance(expected, Exception):
+            raise expected
+        if self.check:
+            _check(read, image, expected)
+        return read
 
 
 def _one_input(module: fx.GraphModule) -> None:
@@ -112,6 +132,8 @@ def _not_accepted(shape: tuple[int, ...], error: Exception) -> ModelError:
 
 def _refuse_infinite(module: fx.GraphModule) -> None:
     for name, tensor in module.state_dict().items():
+        if not isinstance(tensor, Tensor) or tensor.is_quantized:
+            raise UnsupportedModel(f"{name} is quantised; give the model that it was made from")
         if not torch.isfinite(tensor).all():
             raise ModelError(f"{name} holds NaN or infinity (after folding its BatchNorm, if any); check the weights")
     for parameter in module.parameters():
@@ -147,11 +169,11 @@ def _probed(module: fx.GraphModule, input_shape: tuple[int, int, int]) -> Probe:
     nodes = {node.name: node for node in module.graph.nodes}
     prober = _Prober(copy.deepcopy(module).to("meta"), nodes)
     try:
-        prober.run(torch.empty(BATCH, *input_shape, device="meta"))
+        prober.run(torch.empty(BATCH, *input_shape, device="meta", dtype=torch.float32))
     except Exception:  # noqa: BLE001 -- some functions have no such form; a real run tells what is wrong
         prober = _Prober(module, nodes)
         try:
-            prober.run(torch.zeros(BATCH, *input_shape))
+            prober.run(torch.zeros(BATCH, *input_shape, dtype=torch.float32))
         except Exception as error:
             raise _not_accepted(input_shape, error) from error
     return prober.probe
@@ -291,7 +313,7 @@ class _Recorder(fx.Interpreter):
         value = super().run_node(n)
         name = self.layers.get(n.name)
         if name is not None and _difference(self.maps.pop(name), value) > TOLERANCE:
-            raise UnsupportedModel(f"the maps of layer {name} cannot be computed from the layers before it")
+            raise _SomethingElse(f"the maps of layer {name} cannot be computed from the layers before it")
         return value
 
 
@@ -303,7 +325,7 @@ def _check(read: Architecture, image: Tensor, expected: Any) -> None:
     """
     output = _Recorder(read, forward(read, image)).run(image)
     if not isinstance(expected, Tensor) or _difference(output, expected) > TOLERANCE:
-        raise UnsupportedModel(
+        raise _SomethingElse(
             "the traced graph computes something else than the model: it may change maps in place, or depend on "
             "values or on state that a trace does not see"
         )

@@ -57,6 +57,7 @@ def canonical(module: fx.GraphModule) -> None:
     _nothing_in_place(module)
     module.graph.eliminate_dead_code()
     _fold_constants(module)
+    _gated_linear_units(module)
     _as_modules(module)
     _refuse_other_convolutions(module)
     _a_module_for_each_call(module)
@@ -215,6 +216,26 @@ def _as_modules(module: fx.GraphModule) -> None:
         module.graph.erase_node(node)
 
 
+def _gated_linear_units(module: fx.GraphModule) -> None:
+    """GLU written out: one half of the channels times the sigmoid of the other."""
+    graph = module.graph
+    for node in list(graph.nodes):
+        if node.op == "call_module" and isinstance(called := module.get_submodule(str(node.target)), nn.GLU):
+            dim: Any = called.dim
+        elif node.op == "call_function" and function_name(node.target) == "glu":
+            dim = node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else -1)
+        else:
+            continue
+        with graph.inserting_before(node):
+            halves = graph.call_function(torch.chunk, (node.all_input_nodes[0], 2, dim))
+            one, other = (graph.call_function(operator.getitem, (halves, number)) for number in range(2))
+            product = graph.call_function(torch.mul, (one, graph.call_function(torch.sigmoid, (other,))))
+        for each in (halves, one, other, product):
+            each.meta = dict(node.meta)
+        node.replace_all_uses_with(product)
+        graph.erase_node(node)
+
+
 def _module_of(module: fx.GraphModule, node: fx.Node, name: str) -> nn.Module | None:
     """The module of a functional convolution, linear layer or norm with constant weights; None of others."""
     if name not in {"conv2d", "linear", "batch_norm"}:
@@ -248,6 +269,7 @@ def _norm_of(node: fx.Node, given: dict[str, Any], tensors: dict[str, Any]) -> n
     norm = nn.BatchNorm2d(len(tensors["running_mean"]), eps=eps, affine=affine, device="meta")
     _set(norm, weight=tensors["weight"], bias=tensors["bias"])
     norm.running_mean, norm.running_var = (tensors[key].detach().clone() for key in ("running_mean", "running_var"))
+    norm.num_batches_tracked = None
     return norm.eval()
 
 
@@ -310,7 +332,7 @@ def _drop_what_does_nothing(module: fx.GraphModule) -> None:
 
 
 def _fold_norms(module: fx.GraphModule) -> None:
-    for node, norm in _called(module, nn.BatchNorm2d):
+    for node, norm in _called(module, nn.modules.batchnorm._BatchNorm):
         before: Any = node.args[0]
         if norm.running_mean is None or not is_convolution(module, before) or len(before.users) != 1:
             continue
@@ -320,9 +342,9 @@ def _fold_norms(module: fx.GraphModule) -> None:
         module.graph.erase_node(node)
 
 
-def _called(module: fx.GraphModule, kind: type[nn.BatchNorm2d]) -> Iterator[tuple[fx.Node, nn.BatchNorm2d]]:
+def _called(module: fx.GraphModule, kind: type[M]) -> Iterator[tuple[fx.Node, M]]:
     for node in list(module.graph.nodes):
-        if node.op == "call_module" and type(found := module.get_submodule(str(node.target))) is kind:
+        if node.op == "call_module" and isinstance(found := module.get_submodule(str(node.target)), kind):
             yield node, found
 
 

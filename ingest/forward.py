@@ -1,6 +1,6 @@
 """The maps of all layers from layers, feeds and weights alone: what replay runs, and ingest checks itself with."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -9,7 +9,7 @@ from viscnn.ingest.operations import assemble
 from viscnn.ingest.structure import INPUT, Architecture, Feed, LayerSpec
 from viscnn.ingest.sums import Sum
 
-__all__ = ["addends", "forward", "part"]
+__all__ = ["addends", "forward", "part", "steps"]
 
 
 def part(feed: Feed) -> dict[str, Any]:
@@ -35,35 +35,35 @@ def addends(layer: LayerSpec, feeds: Sequence[Feed], maps: Mapping[str, Tensor])
 
 
 def forward(
-    architecture: Architecture,
-    images: Tensor,
-    *,
-    convolution: Callable[[LayerSpec], nn.Conv2d] | None = None,
-    on_layer: Callable[[LayerSpec, Tensor], None] | None = None,
+    architecture: Architecture, images: Tensor, *, convolution: Callable[[LayerSpec], nn.Conv2d] | None = None
 ) -> dict[str, Tensor]:
-    """The maps Z (N, O, P, Q) of every layer, by name, and the images as `input`.
+    """The maps Z of every layer, by name, and the images as `input`; arguments and errors are those of `steps`."""
+    found = {layer.name: maps for layer, maps in steps(architecture, images, convolution=convolution)}
+    return {INPUT: images} | found
 
-    Maps that no later layer reads are dropped when `on_layer` takes them.
+
+def steps(
+    architecture: Architecture, images: Tensor, *, convolution: Callable[[LayerSpec], nn.Conv2d] | None = None
+) -> Iterator[tuple[LayerSpec, Tensor]]:
+    """Each layer with its maps Z (N, O, P, Q), computed as it is asked for; maps that no later layer reads are let go.
 
     Args:
         images: (N, C, H, W).
-        convolution: gives the convolution of a layer; by default the architecture's own.
-        on_layer: is given each layer's maps as soon as they exist.
+        convolution: gives the convolution of a layer that is not a sum; by default the architecture's own.
 
     Raises:
         StoredDataError: an operation that is unknown.
     """
     of = convolution or architecture.convolution
     maps = {INPUT: images}
-    last = _last_readers(architecture) if on_layer else {}
+    last = _last_readers(architecture)
     for layer in architecture.layers:
         inputs = addends(layer, architecture.feeds_into(layer.name), maps)
         maps[layer.name] = Sum.total(inputs) if layer.is_sum else of(layer)(inputs[0])
-        if on_layer is not None:
-            on_layer(layer, maps[layer.name])
-            for name in [each for each in maps if last.get(each, 0) <= layer.index]:
-                del maps[name]
-    return maps
+        del inputs
+        yield layer, maps[layer.name]
+        for name in [each for each in maps if last.get(each, 0) <= layer.index]:
+            del maps[name]
 
 
 def _last_readers(architecture: Architecture) -> dict[str, int]:

@@ -173,17 +173,33 @@ def _as_maps(value: Maps) -> Maps | None:
     assert ids is not None
     if ids.ndim != 4 or len(ids) != BATCH or ids.numel() == 0:
         return None
-    place = ids[0, 0] % positions
+    place = ids[0] % positions  # (C, H, W)
     slots = ids[0, :, 0, 0] // positions % len(channels)
     image = torch.arange(BATCH).view(-1, 1, 1, 1)
     if not torch.equal(ids, (image * len(channels) + slots.view(-1, 1, 1)) * positions + place):
         return None
-    taken = channels.take(slots.numpy())
-    size = (int(place.shape[0]), int(place.shape[1]))
-    moves = _spatial(place, value.size)
-    if moves is None:
+    taken, size = channels.take(slots.numpy()), (int(place.shape[1]), int(place.shape[2]))
+    if torch.equal(place, place[:1].expand_as(place)):
+        moves = _spatial(place[0], value.size)
+        if moves is None:
+            return None
+        return Maps(taken.after(lambda path, number: moves) if moves.name else taken, size)
+    return _each_its_own(taken, place, value.size)
+
+
+def _each_its_own(channels: Channels, place: Tensor, size: tuple[int, int]) -> Maps | None:
+    """Channels that are cropped each in its own way, as where positions become channels."""
+    kinds, kind = torch.unique(place.flatten(1), dim=0, return_inverse=True)
+    moves = [_spatial(each.view(place.shape[1:]), size) for each in kinds]
+    if any(each is None for each in moves) or channels.zeros():
         return None
-    return Maps(taken.after(lambda path, number: moves) if moves.name else taken, size)
+    paths, path = [], np.empty(len(channels), dtype=np.int64)
+    for number, pair in enumerate(zip(channels.path.tolist(), kind.tolist(), strict=True)):
+        if pair not in paths:
+            paths.append(pair)
+        path[number] = paths.index(pair)
+    made = [channels.paths[old].after(*(each for each in [moves[how]] if each and each.name)) for old, how in paths]
+    return Maps(Channels.of(made, path, channels.channel), (int(place.shape[1]), int(place.shape[2])))
 
 
 def _spatial(place: Tensor, size: tuple[int, int]) -> Operation | None:

@@ -301,7 +301,7 @@ def _group_norm(groups: int, weight: Any = None, bias: Any = None, eps: float = 
     return Operation("groupnorm", (*settings, ("mixesChannels", True)))
 
 
-def _batch_norm(norm: nn.BatchNorm2d | nn.BatchNorm1d) -> PerChannel:
+def _batch_norm(norm: nn.modules.batchnorm._BatchNorm) -> PerChannel:
     """A BatchNorm that could not be folded, in eval mode: y = scale * x + shift per channel."""
     if norm.running_mean is None or norm.running_var is None:
         raise Unknown(f"a {type(norm).__name__} without running statistics depends on the batch")
@@ -370,6 +370,7 @@ _MODULES: dict[type[nn.Module], Callable[[Any], Read]] = {
     nn.GroupNorm: lambda m: _group_norm(m.num_groups, m.weight, m.bias, m.eps),
     nn.InstanceNorm2d: _instance_norm,
     nn.BatchNorm2d: _batch_norm,
+    nn.SyncBatchNorm: _batch_norm,
     nn.BatchNorm1d: _batch_norm,
     nn.PReLU: lambda m: _prelu(m.weight),
     nn.Softmax2d: lambda m: _softmax(1),

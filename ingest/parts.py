@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from viscnn.ingest.maps import Channels
+from viscnn.ingest.maps import Channels, Path
 from viscnn.ingest.structure import Feed
 
 __all__ = ["feeds_of", "parts_of"]
@@ -19,10 +19,10 @@ def feeds_of(channels: Channels, target: str, *, addend: int = 0, first: int = 0
         first: position of the first feed.
     """
     found = []
-    for number, path in enumerate(channels.paths):
-        writes = np.flatnonzero(channels.path == number)
+    for first_of, alike in _kinds(channels.paths).items():
+        writes = np.flatnonzero(np.isin(channels.path, alike))
         reads = channels.channel[writes]
-        found.append((int(writes[0]), path, reads, writes))
+        found.append((int(writes[0]), channels.paths[first_of], reads, writes))
     return [
         Feed(
             source=path.source,
@@ -38,6 +38,15 @@ def feeds_of(channels: Channels, target: str, *, addend: int = 0, first: int = 0
         )
         for place, (start, path, reads, writes) in enumerate(sorted(found, key=lambda each: each[0]))
     ]
+
+
+def _kinds(paths: tuple[Path, ...]) -> dict[int, list[int]]:
+    """Numbers of the paths that are alike, by the first of them: a channel that is read twice has two paths."""
+    found: dict[int, list[int]] = {}
+    for number, path in enumerate(paths):
+        same = (e for e in found if paths[e].source == path.source and paths[e].operations == path.operations)
+        found.setdefault(next(same, number), []).append(number)
+    return found
 
 
 def _unless_neighbours(numbers: NDArray[np.int64]) -> tuple[int, ...] | None:

@@ -35,15 +35,14 @@ MOVES |= {
     "cat",
     "concat",
     "concatenate",
-    "roll",
-    "flip",
 }
 MOVES |= {"split_with_sizes", "repeat", "repeat_interleave", "channel_shuffle", "native_channel_shuffle"}
 JOINS = {"cat", "concat", "concatenate"}
 ADDS = {"add", "sub"}
 TIMES = {"mul", "multiply"}
 SAME = {"contiguous", "to", "type_as", "float"}
-GATES = {"sigmoid", "hardsigmoid", "softmax", "tanh"}
+GATES = {"sigmoid", "hardsigmoid", "softmax", "tanh", "relu6", "hardtanh"}
+"""Functions of bounded values: what is multiplied by them is gated."""
 
 Value = Maps | tuple[Any, ...]
 

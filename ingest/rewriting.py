@@ -89,7 +89,7 @@ def channels_view(maps: Maps, features: int) -> View | None:
         tries = [View(maps, (("reshape", (-1, features, 1, 1)),), (("flatten", (1,)),))]
         if features % maps.positions == 0 and maps.positions > 1:
             whole = ("reshape", (-1, features // maps.positions, rows, columns))
-            tries.append(View(maps, (whole,), (("flatten", (1,)),), kernel=(rows, columns)))
+            tries.insert(0, View(maps, (whole,), (("flatten", (1,)),), kernel=(rows, columns)))
     elif dimensions == 3:
         spread = (("transpose", (1, 2)), ("reshape", (-1, features, rows, columns)))
         tries = [View(maps, spread, (("flatten", (2,)), ("transpose", (1, 2))))]
@@ -181,7 +181,8 @@ def head_nodes(module: fx.GraphModule, probe: Probe, *, heads: bool, moves: set[
         linear = node.op == "call_module" and isinstance(module.get_submodule(str(node.target)), nn.Linear)
         dimensions = len(probe.shapes.get(node, (0,) * 4))
         moving = dimensions == 3 and function_name(node.target) in moves
-        if (dimensions <= 2 or moving) and not (linear and heads):
+        adding = function_name(node.target) in {"add", "sub"} and len(node.all_input_nodes) == 2
+        if (dimensions <= 2 or moving) and not ((linear or adding) and heads):
             head.add(node)
     return head
 

@@ -17,7 +17,7 @@ class Sum(nn.Conv2d):
     def __init__(self, channels: int, addends: int) -> None:
         # on `meta` nothing is drawn at random: the caller's random state stays
         super().__init__(channels * addends, channels, 1, groups=channels, bias=False, device="meta")
-        self.weight = nn.Parameter(torch.ones(channels, addends, 1, 1), requires_grad=False)
+        self.weight = nn.Parameter(torch.ones(channels, addends, 1, 1, dtype=torch.float32), requires_grad=False)
 
     def forward(self, *addends: Tensor) -> Tensor:
         """(N, C, H, W) from addends of that shape."""

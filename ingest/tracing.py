@@ -31,21 +31,31 @@ class Traced:
     own: nn.Module = field(repr=False)
 
 
-def trace(model: nn.Module, input_shape: tuple[int, int, int], *, lines: bool = False) -> Traced:
+def trace(model: nn.Module, input_shape: tuple[int, int, int], *, lines: bool = False, export: bool = False) -> Traced:
     """A copy of the model as a graph.
 
     Args:
         lines: record the lines of the model's code for messages, which takes seconds.
+        export: by torch.export at once, for a model of which torch.fx made something else.
 
     Raises:
         UnsupportedModel: it cannot be traced.
         ModelError: it cannot be copied.
     """
+    if not isinstance(model, nn.Module):
+        raise ModelError(f"the model is a {type(model).__name__}, not a torch.nn.Module")
     model = _unwrapped(model)
     for name, tensor in (*model.named_parameters(), *model.named_buffers()):
         if tensor.is_complex():
             raise UnsupportedModel(f"parameter {name} is complex; only real networks can be written as kernels")
     own = _copied(model)
+    if export:
+        try:
+            return Traced(_exported(own, input_shape), own)
+        except Exception as error:
+            raise UnsupportedModel(
+                f"{type(model).__name__} cannot be traced by torch.export: {brief(error)}"
+            ) from error
     tracer = fx.Tracer()
     tracer.record_stack_traces = lines
     try:
@@ -102,7 +112,7 @@ def _without_parametrizations(module: nn.Module) -> None:
 
 def _exported(own: nn.Module, input_shape: tuple[int, int, int]) -> fx.GraphModule:
     """By torch.export, for models whose own code asks for shapes; any number of images."""
-    images: Tensor = torch.zeros(2, *input_shape)
+    images: Tensor = torch.zeros(2, *input_shape, dtype=torch.float32)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         program = torch.export.export(own, (images,), dynamic_shapes=({0: torch.export.Dim("images")},), strict=False)

@@ -178,6 +178,14 @@ def every_operation() -> nn.Sequential:
     )
 
 
+def parametrised(module: nn.Module, *, seed: int = 4) -> nn.Module:
+    """The module with random parameters, where it would begin with ones and zeros."""
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in module.parameters():
+        parameter.data = torch.randn(parameter.shape, generator=generator)
+    return module
+
+
 def with_statistics(network: nn.Module, *, seed: int = 3) -> nn.Module:
     """The network with random BatchNorm statistics and affine parameters, as after training."""
     generator = torch.Generator().manual_seed(seed)
