@@ -158,7 +158,7 @@ class _Prober(fx.Interpreter):
         if isinstance(value, Tensor):
             self.probe.shapes[node] = tuple(value.shape)
         elif isinstance(value, tuple | list) and value and all(isinstance(each, Tensor) for each in value):
-            self.probe.several.add(node)
+            self.probe.several[node] = tuple(tuple(each.shape) for each in value)
         elif n.op != "output":
             self.probe.others[node] = value
         return value

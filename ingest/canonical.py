@@ -28,7 +28,7 @@ from viscnn.ingest.sums import convolution_of
 __all__ = ["Refused", "canonical", "is_convolution", "submodule"]
 
 _VIEWS = {"view", "reshape", "getitem", "chunk", "split", "transpose", "permute", "flatten", "narrow", "select"}
-_VIEWS |= {"slice", "unsqueeze", "squeeze", "unbind"}
+_VIEWS |= {"slice", "unsqueeze", "squeeze", "unbind", "detach", "alias", "expand", "expand_as", "view_as", "contiguous"}
 _CALLED = {"call_module", "call_function", "call_method"}
 _CONV = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
 _LINEAR = ("input", "weight", "bias")
@@ -88,7 +88,8 @@ def _nothing_in_place(module: fx.GraphModule) -> None:
         if not _in_place(module, node):
             continue
         changed = node.all_input_nodes[0]
-        if any(order[user] > order[node] for base in _bases(changed) for user in base.users):
+        others = [*_bases(changed), *_views(changed)]
+        if any(order[user] > order[node] for other in others for user in other.users):
             raise Refused(node, "it overwrites a part of maps in place, which are read again later")
         for user in [user for user in changed.users if order[user] > order[node]]:
             user.replace_input_with(changed, node)
@@ -96,6 +97,14 @@ def _nothing_in_place(module: fx.GraphModule) -> None:
     for each in module.modules():
         if getattr(each, "inplace", False):
             each.inplace = False  # type: ignore[assignment]
+
+
+def _views(node: fx.Node) -> Iterator[fx.Node]:
+    """What is a view of a node, and of that."""
+    for user in node.users:
+        if user.op in {"call_function", "call_method"} and function_name(user.target) in _VIEWS:
+            yield user
+            yield from _views(user)
 
 
 def _bases(node: fx.Node) -> Iterator[fx.Node]:

@@ -71,6 +71,12 @@ class Channels:
         )
 
     @classmethod
+    def of_zeros(cls, count: int) -> "Channels":
+        """Maps of zeros."""
+        nothing = np.full(count, -1, dtype=np.int64)
+        return cls((), nothing, nothing)
+
+    @classmethod
     def layer(cls, name: str, filters: int) -> "Channels":
         """All maps of one layer."""
         return cls((Path(name, filters),), np.zeros(filters, dtype=np.int64), np.arange(filters, dtype=np.int64))
@@ -110,11 +116,13 @@ class Maps:
     Attributes:
         ids: None for a value (N, C, H, W); else, for each entry of a value (2, ...), the number
             (image * channels + channel) * positions + position.
+        by: what arranged them so, for messages.
     """
 
     channels: Channels
     size: tuple[int, int]
     ids: Tensor | None = None
+    by: str = ""
 
     @property
     def positions(self) -> int:
@@ -135,7 +143,7 @@ class Maps:
             Unknown: the value is arranged in another way.
         """
         if self.ids is not None:
-            raise Unknown(f"it is given maps in the arrangement {tuple(self.ids.shape)}, not (N, C, H, W)")
+            raise Unknown(f"it is given maps in the arrangement {tuple(self.ids.shape)}{self.by}, not (N, C, H, W)")
         return self
 
     def arranged(self, ids: Tensor) -> "Maps":

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from viscnn.ingest.operations import POINTWISE, Operation, Unknown
+from viscnn.ingest.operations import Operation, Unknown
+from viscnn.ingest.pointwise import DEFAULTS, MODULES, OTHER_NAMES, pointwise_call
 
 __all__ = ["IDLE", "MAPS", "PerChannel", "function_name", "is_idle", "of_call", "of_module"]
 
@@ -16,7 +17,7 @@ MAPS = object()
 """Stands for the maps among the arguments of a call."""
 
 IDLE = {"dropout", "dropout2d", "alpha_dropout", "feature_alpha_dropout", "feature_dropout", "stochastic_depth"}
-_COPIES = {"clone", "detach", "float", "alias", "lift_fresh_copy"}
+_COPIES = {"clone", "detach", "float", "double", "alias", "lift_fresh_copy"}
 _NOTHING = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.AlphaDropout, nn.FeatureAlphaDropout)
 
 
@@ -34,58 +35,6 @@ class PerChannel:
     listed: bool = False
 
 
-_POINTWISE_MODULES: dict[type[nn.Module], tuple[str, tuple[str, ...]]] = {
-    nn.ReLU: ("relu", ()),
-    nn.ReLU6: ("relu6", ()),
-    nn.LeakyReLU: ("leaky_relu", ("negative_slope",)),
-    nn.ELU: ("elu", ("alpha",)),
-    nn.SELU: ("selu", ()),
-    nn.CELU: ("celu", ("alpha",)),
-    nn.GELU: ("gelu", ("approximate",)),
-    nn.SiLU: ("silu", ()),
-    nn.Mish: ("mish", ()),
-    nn.Sigmoid: ("sigmoid", ()),
-    nn.LogSigmoid: ("logsigmoid", ()),
-    nn.Softsign: ("softsign", ()),
-    nn.Tanhshrink: ("tanhshrink", ()),
-    nn.Hardshrink: ("hardshrink", ("lambd",)),
-    nn.Softshrink: ("softshrink", ("lambd",)),
-    nn.Threshold: ("threshold", ("threshold", "value")),
-    nn.Tanh: ("tanh", ()),
-    nn.Hardtanh: ("hardtanh", ("min_val", "max_val")),
-    nn.Hardswish: ("hardswish", ()),
-    nn.Hardsigmoid: ("hardsigmoid", ()),
-    nn.Softplus: ("softplus", ("beta", "threshold")),
-}
-_POINTWISE_DEFAULTS: dict[str, dict[str, Any]] = {
-    "relu": {},
-    "relu6": {},
-    "leaky_relu": {"negative_slope": 0.01},
-    "elu": {"alpha": 1.0},
-    "selu": {},
-    "celu": {"alpha": 1.0},
-    "gelu": {"approximate": "none"},
-    "silu": {},
-    "mish": {},
-    "sigmoid": {},
-    "logsigmoid": {},
-    "softsign": {},
-    "tanhshrink": {},
-    "hardshrink": {"lambd": 0.5},
-    "softshrink": {"lambd": 0.5},
-    "threshold": {"threshold": 0.0, "value": 0.0},
-    "tanh": {},
-    "hardtanh": {"min_val": -1.0, "max_val": 1.0},
-    "hardswish": {},
-    "hardsigmoid": {},
-    "softplus": {"beta": 1.0, "threshold": 20.0},
-    "abs": {},
-    "exp": {},
-    "sqrt": {},
-    "square": {},
-    "clamp": {"min": None, "max": None},
-}
-_OTHER_NAMES = {"log_sigmoid": "logsigmoid", "clip": "clamp", "relu_": "relu"}
 _PADDINGS: dict[type[nn.Module], str] = {
     nn.ZeroPad2d: "constant",
     nn.ConstantPad2d: "constant",
@@ -135,8 +84,8 @@ def of_module(module: nn.Module) -> Read:
         Unknown: modules of its class have no stored form.
     """
     kind = type(module)
-    if kind in _POINTWISE_MODULES:
-        name, keys = _POINTWISE_MODULES[kind]
+    if kind in MODULES:
+        name, keys = MODULES[kind]
         return Operation(name, tuple((key, getattr(module, key)) for key in keys))
     if kind in _PADDINGS:
         value = getattr(module, "value", 0.0)
@@ -154,15 +103,16 @@ def of_call(name: str, arguments: Sequence[Any], named: Mapping[str, Any]) -> Re
     Raises:
         Unknown: it has no stored form, or its arguments have none.
     """
-    name = _OTHER_NAMES.get(name, name)
+    name = OTHER_NAMES.get(name, name)
     if not arguments or arguments[0] is not MAPS:
-        if name in {"sub", "rsub"} and len(arguments) == 2:
-            return PerChannel("affine", torch.tensor(-1.0), _number(arguments[0]))
-        if name not in {"mul", "multiply", "add"} and named.get("input") is not MAPS:
+        if name in {"add", "sub"} and len(arguments) == 2:
+            factor = float(named.get("alpha", 1.0)) * (-1.0 if name == "sub" else 1.0)
+            return PerChannel("affine", torch.tensor(factor), _number(arguments[0]))
+        if name not in {"mul", "multiply"} and named.get("input") is not MAPS:
             raise Unknown("the maps are not its first argument")
         arguments = [MAPS, *(each for each in arguments if each is not MAPS)]
     given = {key: value for key, value in named.items() if value is not MAPS and key != "inplace"}
-    reader = _pointwise(name) if name in _POINTWISE_DEFAULTS else _CALLS.get(name)
+    reader = pointwise_call(name) if name in DEFAULTS else _CALLS.get(name)
     if reader is None:
         raise Unknown("it has no stored form")
     try:
@@ -171,16 +121,6 @@ def of_call(name: str, arguments: Sequence[Any], named: Mapping[str, Any]) -> Re
     except (TypeError, ValueError) as error:  # an argument that the model computes, say
         raise Unknown(f"its arguments cannot be stored ({' '.join(str(error).split())[:100]})") from error
     return found
-
-
-def _pointwise(name: str) -> Callable[..., Operation]:
-    defaults = _POINTWISE_DEFAULTS[name]
-
-    def read(*values: Any, **named: Any) -> Operation:
-        given = dict(zip(defaults, values, strict=False)) | named  # what follows the keys is `inplace`
-        return Operation(name, tuple((key, given.get(key, default)) for key, default in defaults.items()))
-
-    return read
 
 
 # --- pooling, padding, resizing ----------------------------------------------------------------------------------
@@ -385,12 +325,21 @@ _CALLS: dict[str, Callable[..., Read]] = {
     "amax": _amax,
     "interpolate": _resize,
     "upsample": _resize,
+    "upsample_nearest2d": lambda size, scale=None: _resize(size, _unless_size(size, scale)),
+    "upsample_bilinear2d": lambda size, corners, scale=None: _resize(
+        size, _unless_size(size, scale), "bilinear", corners
+    ),
+    "upsample_bicubic2d": lambda size, corners, scale=None: _resize(
+        size, _unless_size(size, scale), "bicubic", corners
+    ),
     "local_response_norm": _lrn,
     "layer_norm": _layer_norm,
     "group_norm": _group_norm,
     "prelu": _prelu,
     "softmax": _softmax,
     "pad": _pad,
+    "clamp_min": lambda min: Operation("clamp", (("min", min), ("max", None))),  # noqa: A006 -- torch's name
+    "clamp_max": lambda max: Operation("clamp", (("min", None), ("max", max))),  # noqa: A006
     "mul": _times,
     "multiply": _times,
     "imul": _times,
@@ -401,6 +350,7 @@ _CALLS: dict[str, Callable[..., Read]] = {
     "add": _plus,
     "iadd": _plus,
     "sub": lambda other, alpha=1.0: _plus(other, -alpha),
+    "rsub": lambda other, alpha=1.0: PerChannel("affine", torch.tensor(-float(alpha)), _number(other)),
     "isub": lambda other: _plus(other, -1.0),
     "pow": _power,
 }
@@ -410,6 +360,11 @@ def _pair(value: Any) -> list[int | None]:
     return [None if each is None else int(each) for each in _both(value)]
 
 
+def _unless_size(size: Any, scale: Any) -> Any:
+    """The scale of a resizing operator of torch.export's graphs, which has a size or a scale."""
+    return scale if size is None else None
+
+
 def _both(value: Any) -> tuple[Any, Any]:
     values = tuple(value) if isinstance(value, tuple | list) else (value, value)
     return (values[0], values[0]) if len(values) == 1 else (values[0], values[1])
@@ -417,6 +372,3 @@ def _both(value: Any) -> tuple[Any, Any]:
 
 def _list(values: Any) -> list[float] | None:
     return None if values is None else values.detach().double().tolist()
-
-
-assert set(_POINTWISE_DEFAULTS) | {"prelu"} == set(POINTWISE)

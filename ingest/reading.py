@@ -5,6 +5,7 @@ wherever it is applied, an addition as a `Sum`. So afterwards every layer is a n
 (N, C, H, W) maps.
 """
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
-from viscnn.ingest import rewriting
+from viscnn.ingest import joins, rewriting
 from viscnn.ingest.canonical import Refused, is_convolution, submodule
 from viscnn.ingest.maps import BATCH, Channels, Maps, joined, moved
 from viscnn.ingest.operation_reading import MAPS, PerChannel, function_name, of_call, of_module
@@ -37,12 +38,13 @@ MOVES |= {
     "concatenate",
 }
 MOVES |= {"split_with_sizes", "repeat", "repeat_interleave", "channel_shuffle", "native_channel_shuffle"}
+MOVES |= {"pixel_unshuffle", "pixel_shuffle", "index"}
+ZEROS = {"zeros", "zeros_like", "new_zeros"}
 JOINS = {"cat", "concat", "concatenate"}
 ADDS = {"add", "sub"}
 TIMES = {"mul", "multiply"}
-SAME = {"contiguous", "to", "type_as", "float"}
-GATES = {"sigmoid", "hardsigmoid", "softmax", "tanh", "relu6", "hardtanh"}
-"""Functions of bounded values: what is multiplied by them is gated."""
+INDEXED = {"adaptive_max_pool2d": "adaptive_max_pool2d", "max_pool2d_with_indices": "max_pool2d"}
+SAME = {"contiguous", "to", "type_as", "float", "double", "detach"}
 
 Value = Maps | tuple[Any, ...]
 
@@ -88,7 +90,7 @@ class Reader:
             if node.op in {"output", "get_attr"} or node in self.head or not self.probe.is_tensor(node):
                 continue
             try:
-                self._read(node)
+                self.read_node(node)
             except Unknown as error:
                 raise Refused(node, str(error)) from error
 
@@ -96,7 +98,8 @@ class Reader:
         """Whether a node's value depends on the image's values: not a size, say."""
         return node in self.values or node in self.head or bool(node.meta.get("moves"))
 
-    def _read(self, node: fx.Node) -> None:
+    def read_node(self, node: fx.Node) -> None:
+        """Read one node; its shape has been probed."""
         if node.op == "placeholder":
             shape = self.probe.shapes[node]
             self.values[node] = Maps(Channels.layer(INPUT, shape[1]), (shape[2], shape[3]))
@@ -112,17 +115,18 @@ class Reader:
         if isinstance(module, nn.Flatten | nn.Unflatten | nn.PixelShuffle | nn.PixelUnshuffle | nn.ChannelShuffle):
             self.values[node] = self._moved(node, lambda ids: module(ids[0]))
             return
-        maps = self._maps(node.args[0])
+        maps = self.maps(node.args[0])
         if is_convolution(self.module, node):
-            self._layer(node, "convolution", (maps.settled().channels,))
+            self.layer(node, "convolution", (maps.settled().channels,))
         elif isinstance(module, nn.Linear):
             self._linear(node, maps)
         else:
             self._operate(node, maps, of_module(module))
 
-    def _layer(
+    def layer(
         self, node: fx.Node, kind: str, inputs: tuple[Channels, ...], shape: tuple[int, ...] | None = None
     ) -> None:
+        """Note a layer of these inputs, called by `node`; its output has the `shape` (by default the probed one)."""
         shape = shape or self.probe.shapes[node]
         if kind != "sum" and inputs[0].zeros():
             raise Unknown("some of its input channels are always zero")
@@ -140,28 +144,37 @@ class Reader:
         prepare, call, restore = rewriting.as_convolution(self.module, node, view, convolution)
         rows, columns = view.output_size
         self.values[prepare] = settled
-        self._layer(call, "linear", (settled.channels,), (BATCH, linear.out_features, rows, columns))
-        self._same_view(restore, call, view)
+        self.layer(call, "linear", (settled.channels,), (BATCH, linear.out_features, rows, columns))
+        self.restored(restore, call, view)
         node.replace_all_uses_with(restore)
         self.module.graph.erase_node(node)
 
-    def _same_view(self, restore: fx.Node, call: fx.Node, view: "rewriting.View") -> None:
-        result = self._maps(call)
+    def restored(self, restore: fx.Node, call: fx.Node, view: rewriting.View) -> None:
+        """Note that `restore` is the result of `call` in the arrangement of a view."""
+        result = self.maps(call)
         self.values[restore] = result.arranged(view.restore(result.numbered()))
-        self.probe.shapes[restore] = tuple(self._maps(restore).numbered().shape)
+        self.probe.shapes[restore] = tuple(self.maps(restore).numbered().shape)
 
     # -- calls -----------------------------------------------------------------------------------------------------
 
     def _call(self, node: fx.Node, name: str) -> None:
         sources = [each for each in node.all_input_nodes if each in self.values]
-        if not sources:
+        shape = self.probe.shapes.get(node, ())
+        if name in ZEROS and len(shape) == 4 and shape[0] == BATCH:
+            self.values[node] = Maps(Channels.of_zeros(shape[1]), (shape[2], shape[3]))
+        elif not sources:
             raise Unknown("it makes maps of its own, not out of the image")
-        if name in SAME or (name == "expand_as" and self.probe.shapes[sources[0]] == self.probe.shapes[node]):
+        elif name in SAME or (name == "expand_as" and self.probe.shapes[sources[0]] == self.probe.shapes[node]):
             self.values[node] = self.values[sources[0]]
+        elif name in INDEXED and node.op == "call_function" and node in self.probe.several:
+            arguments, named = self.arguments(node)
+            self.probe.shapes[node] = self.probe.several[node][0]
+            self._operate(node, self.maps(sources[0]), of_call(INDEXED[name], arguments, named))
+            self.values[node] = (self.values[node],)  # the indices of the maxima are nothing that can be followed
         elif name == "getitem" and isinstance(self.values[sources[0]], tuple):
             self.values[node] = self.values[sources[0]][node.args[1]]  # type: ignore[index]
         elif name in JOINS and self._joins_channels(node, sources):
-            inputs = [self._maps(each) for each in node.args[0]]  # type: ignore[union-attr]
+            inputs = [self.maps(each) for each in node.args[0]]  # type: ignore[union-attr]
             self.values[node] = Maps(joined(inputs), inputs[0].size)
         elif name in MOVES:
             self.values[node] = self._moved(node, self._mover(node))
@@ -169,24 +182,25 @@ class Reader:
             size = list(self.probe.shapes[node])
             self.values[node] = self._moved(node, lambda ids: ids[0].expand(size), only=sources[:1])
         elif name in ADDS and self._two(node):
-            self._sum(node, [*node.args[:2]], sign=-1.0 if name == "sub" else 1.0)
+            joins.add(self, node, [*node.args[:2]], sign=-1.0 if name == "sub" else 1.0)
         elif name in TIMES and self._two(node):
-            self.values[node] = self._gated(node)
-        elif name in {"sum", "mean"} and (slices := self._slices(node, sources[0])):
-            self._sum_of_stack(node, slices, mean=name == "mean")
+            self.values[node] = joins.gated(self, node)
+        elif name in {"sum", "mean"} and (slices := joins.slices(self, node, sources[0])):
+            joins.add_slices(self, node, slices, mean=name == "mean")
         elif name == "pad" and self._pads_channels(node):
             self.values[node] = self._with_zeros(node)
         else:
-            arguments, named = self._arguments(node)
-            self._operate(node, self._maps(sources[0]), of_call(name, arguments, named))
+            arguments, named = self.arguments(node)
+            self._operate(node, self.maps(sources[0]), of_call(name, arguments, named))
 
-    def _maps(self, node: Any) -> Maps:
+    def maps(self, node: Any) -> Maps:
+        """The maps that a node's value is made of; raises Unknown where it is none."""
         found = self.values.get(node) if isinstance(node, fx.Node) else None
         if not isinstance(found, Maps):
             raise Unknown("its input is not a tensor of maps")
         return found
 
-    def _arguments(self, node: fx.Node) -> tuple[list[Any], dict[str, Any]]:
+    def arguments(self, node: fx.Node) -> tuple[list[Any], dict[str, Any]]:
         """The arguments of a call, with `MAPS` for maps and the values of everything else."""
         args, named = fx.node.map_arg((node.args, node.kwargs), self._constant)
         return list(args), dict(named)
@@ -215,8 +229,10 @@ class Reader:
     def _moved(
         self, node: fx.Node, function: Callable[[list[Tensor]], Any], only: list[fx.Node] | None = None
     ) -> Value:
-        inputs = [self._maps(each) for each in (only or self._given(node))]
+        inputs = [self.maps(each) for each in (only or self._given(node))]
         found: Value = moved(inputs, function)
+        if isinstance(found, Maps) and found.ids is not None:
+            return dataclasses.replace(found, by=f" (by {function_name(node.target)!r})")
         return found
 
     def _given(self, node: fx.Node) -> list[fx.Node]:
@@ -243,40 +259,16 @@ class Reader:
 
         return call
 
-    def _slices(self, node: fx.Node, source: fx.Node) -> list[Maps]:
-        """The maps that a sum over the first dimension of a stack adds up; none where it is something else."""
-        arguments, named = self._arguments(node)
-        axis = named.get("dim", arguments[1] if len(arguments) > 1 else None)
-        axis = axis[0] if isinstance(axis, list | tuple) and len(axis) == 1 else axis
-        maps = self._maps(source)
-        if not isinstance(axis, int) or maps.ids is None or maps.ids.ndim != 5 or named.get("keepdim"):
-            return []
-        found = [maps.arranged(each) for each in maps.ids.unbind(axis)]
-        return found if all(each.ids is None for each in found) else []
-
-    def _sum_of_stack(self, node: fx.Node, slices: list[Maps], *, mean: bool) -> None:
-        arguments, named = self._arguments(node)
-        axis = named.get("dim", arguments[1] if len(arguments) > 1 else None)
-        axis = axis[0] if isinstance(axis, list | tuple) else axis
-        with self.module.graph.inserting_before(node):
-            nodes = [
-                self.module.graph.call_method("select", (node.args[0], axis, number)) for number in range(len(slices))
-            ]
-        self.values.update(zip(nodes, slices, strict=True))
-        for each in nodes:
-            self.probe.shapes[each] = self.probe.shapes[node]
-        self._sum(node, nodes, scale=1.0 / len(slices) if mean else 1.0)
-
     def _pads_channels(self, node: fx.Node) -> bool:
-        arguments, named = self._arguments(node)
+        arguments, named = self.arguments(node)
         amounts = named.get("pad", arguments[1] if len(arguments) > 1 else ())
         return len(amounts) == 6
 
     def _with_zeros(self, node: fx.Node) -> Maps:
         """Maps padded with channels of zeros (and rows and columns, if asked for)."""
-        arguments, named = self._arguments(node)
+        arguments, named = self.arguments(node)
         given = dict(zip(("pad", "mode", "value"), arguments[1:], strict=False)) | named
-        maps, amounts = self._maps(self._given(node)[0]).settled(), [int(each) for each in given["pad"]]
+        maps, amounts = self.maps(self._given(node)[0]).settled(), [int(each) for each in given["pad"]]
         if given.get("mode", "constant") != "constant" or given.get("value") or min(amounts[4:]) < 0:
             raise Unknown("padding of channels by something else than zeros")
         before, after = (np.full(count, -1, dtype=np.int64) for count in amounts[4:])
@@ -291,74 +283,6 @@ class Reader:
             padded = padded.after(lambda path, number: around)
         rows, columns = self.probe.shapes[node][2:]
         return Maps(padded, (rows, columns))
-
-    # -- sums and gates --------------------------------------------------------------------------------------------
-
-    def _sum(self, node: fx.Node, terms: list[Any], *, sign: float = 1.0, scale: float = 1.0) -> None:
-        """An addition as a layer; the last term times `sign`, the sum times `scale`."""
-        graph, shape = self.module.graph, self.probe.shapes[node]
-        sign *= float(node.kwargs.get("alpha", 1.0))  # type: ignore[arg-type]
-        if sign != 1.0:
-            with graph.inserting_before(node):
-                terms[-1] = graph.call_function(torch.mul, (terms[-1], sign))
-            self.probe.shapes[terms[-1]] = self.probe.shapes[node.args[1]]  # type: ignore[index]
-            self._read(terms[-1])
-        views = [self._addend(node, each, shape) for each in terms]
-        addends = tuple(view.settled for _, view in views)
-        if len({each.size for each in addends}) > 1 or len({len(each.channels) for each in addends}) > 1:
-            raise Unknown("it adds maps of different sizes")
-        call, restore = rewriting.as_sum(self.module, node, [each for each, _ in views], views[0][1])
-        (rows, columns), count = addends[0].size, len(addends[0].channels)
-        inputs = tuple(each.channels for each in addends)
-        self._layer(call, "sum", inputs, (BATCH, count, rows, columns))
-        if restore is not call:
-            self._same_view(restore, call, views[0][1])
-        if scale != 1.0:
-            with graph.inserting_after(restore):
-                restore = graph.call_function(torch.mul, (restore, scale))
-            self.probe.shapes[restore] = shape
-        node.replace_all_uses_with(restore)
-        graph.erase_node(node)
-        if scale != 1.0:
-            self._read(restore)
-
-    def _addend(self, node: fx.Node, term: fx.Node, shape: tuple[int, ...]) -> "tuple[fx.Node, rewriting.View]":
-        """A term in the shape of the sum, and how to see it as maps."""
-        if self.probe.shapes[term] != shape:
-            with self.module.graph.inserting_before(node):
-                term = self.module.graph.call_method("expand", (term, -1, *shape[1:]))
-            self.probe.shapes[term] = shape
-            self.values[term] = self._moved(term, self._mover(term))
-        view = rewriting.maps_view(self._maps(term))
-        if view is None:
-            raise Unknown("it adds values that are not arranged as maps")
-        return term, view
-
-    def _gated(self, node: fx.Node) -> Maps:
-        one, other = (self._maps(each).settled() for each in node.args[:2])
-        signal, gate = (other, one) if self._is_gate(one, other) and not self._is_gate(other, one) else (one, other)
-        if not self._is_gate(gate, signal):
-            raise Unknown("it multiplies maps by each other, and neither is a gate")
-        if gate.channels.zeros() or signal.channels.zeros():
-            raise Unknown("it multiplies channels that are always zero")
-        parts = parts_of(gate.channels)
-        at = np.arange(len(gate.channels)) if len(gate.channels) > 1 else np.zeros(len(signal.channels), dtype=np.int64)
-        return Maps(
-            signal.channels.after(
-                lambda path, number: Operation(
-                    "gate", (("by", parts), ("at", signal.channels.aligned(number, at, -1)), ("mixesChannels", True))
-                )
-            ),
-            signal.size,
-        )
-
-    def _is_gate(self, gate: Maps, signal: Maps) -> bool:
-        """Whether `gate` is of one position, of one channel, or behind a sigmoid."""
-        if len(gate.channels) not in {1, len(signal.channels)} or gate.size not in {(1, 1), signal.size}:
-            return False
-        names = [[each.name for each in path.operations] for path in gate.channels.paths]
-        smaller = gate.size != signal.size or len(gate.channels) != len(signal.channels)
-        return smaller or all("expand" in each or (each and each[-1] in GATES) for each in names)
 
     # -- operations ------------------------------------------------------------------------------------------------
 

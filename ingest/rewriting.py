@@ -33,12 +33,12 @@ class Probe:
 
     Attributes:
         shapes: of each tensor.
-        several: nodes that return several tensors.
+        several: of each of several tensors.
         others: values that are no tensors (sizes and the like).
     """
 
     shapes: dict[fx.Node, tuple[int, ...]] = field(default_factory=dict)
-    several: set[fx.Node] = field(default_factory=set)
+    several: dict[fx.Node, tuple[tuple[int, ...], ...]] = field(default_factory=dict)
     others: dict[fx.Node, Any] = field(default_factory=dict)
 
     def is_tensor(self, node: fx.Node) -> bool:
@@ -179,8 +179,8 @@ def head_nodes(module: fx.GraphModule, probe: Probe, *, heads: bool, moves: set[
         if node.op in {"output", "placeholder"} or not users or any(e.op != "output" and e not in head for e in users):
             continue
         linear = node.op == "call_module" and isinstance(module.get_submodule(str(node.target)), nn.Linear)
-        dimensions = len(probe.shapes.get(node, (0,) * 4))
-        moving = dimensions == 3 and function_name(node.target) in moves
+        dimensions = max(map(len, probe.several.get(node) or (probe.shapes.get(node, (0,) * 4),)))
+        moving = dimensions == 3 and (function_name(node.target) in moves or node in probe.several)
         adding = function_name(node.target) in {"add", "sub"} and len(node.all_input_nodes) == 2
         if (dimensions <= 2 or moving) and not ((linear or adding) and heads):
             head.add(node)

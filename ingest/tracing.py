@@ -76,9 +76,17 @@ def _unwrapped(model: nn.Module) -> nn.Module:
     return _unwrapped(inner) if isinstance(inner, nn.Module) else model
 
 
+def _unwrap_inside(own: nn.Module) -> None:
+    for parent in list(own.modules()):
+        for name, child in list(parent.named_children()):
+            if type(child).__name__ in _WRAPPERS:
+                setattr(parent, name, _unwrapped(child))
+
+
 def _copied(model: nn.Module) -> nn.Module:
     try:
         own = copy.deepcopy(model)
+        _unwrap_inside(own)
         _without_hooks(own)
         return own.to(device="cpu", dtype=torch.float32).eval()
     except Exception as error:
