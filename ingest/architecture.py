@@ -10,9 +10,13 @@ What cannot be followed is refused by the operation's name and the line of the m
 
 import copy
 import dataclasses
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
@@ -52,7 +56,7 @@ def read_architecture(
     if len(input_shape) != 3 or min(input_shape) < 1:
         raise ModelError(f"the input {tuple(input_shape)} is not (channels, rows, columns), such as (3, 224, 224)")
     reader = _Reading(input_shape, heads, check)
-    with torch.inference_mode(False), torch.no_grad(), torch.device("cpu"):
+    with torch.inference_mode(False), torch.no_grad(), torch.device("cpu"), _chance_kept():
         try:
             return reader.read(model)
         except _SomethingElse as error:
@@ -63,6 +67,18 @@ def read_architecture(
         except UnsupportedModel:
             # once more with the lines of code for the message: recording them costs seconds, so only when it is needed
             return reader.read(model, lines=True)
+
+
+@contextmanager
+def _chance_kept() -> Iterator[None]:
+    """The caller's random numbers stay what they would have been, whatever the model's own code draws."""
+    python, arrays = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(arrays)
 
 
 class _SomethingElse(UnsupportedModel):
@@ -106,8 +122,8 @@ class _Reading:
 def _one_input(module: fx.GraphModule) -> None:
     inputs = [node for node in module.graph.nodes if node.op == "placeholder"]
     used = [node for node in inputs if node.users or not node.args]
-    if len(used) != 1:
-        names = ", ".join(node.name for node in used) or "none"
+    if len(used) != 1 or str(used[0].target).startswith("*"):
+        names = ", ".join(str(node.target) for node in used) or "none"
         raise UnsupportedModel(f"the model's forward must take one batch of images; it takes: {names}")
     for node in inputs:
         if node is not used[0]:
@@ -157,11 +173,18 @@ class _Prober(fx.Interpreter):
         node = self.nodes[n.name]
         if isinstance(value, Tensor):
             self.probe.shapes[node] = tuple(value.shape)
-        elif isinstance(value, tuple | list) and value and all(isinstance(each, Tensor) for each in value):
-            self.probe.several[node] = tuple(tuple(each.shape) for each in value)
+        elif shapes := _shapes(value):
+            self.probe.several[node] = shapes
         elif n.op != "output":
             self.probe.others[node] = value
         return value
+
+
+def _shapes(value: Any) -> tuple[tuple[int, ...], ...]:
+    """The shapes of all tensors in tuples and lists."""
+    if isinstance(value, Tensor):
+        return (tuple(value.shape),)
+    return tuple(shape for each in value for shape in _shapes(each)) if isinstance(value, tuple | list) else ()
 
 
 def _probed(module: fx.GraphModule, input_shape: tuple[int, int, int]) -> Probe:

@@ -1,16 +1,14 @@
-"""Write a model into the graph, once and completely.
+"""Write a model into the graph over Bolt, once and completely.
 
-1. refuse a name that is taken by other weights (unless `replace`); a complete model of the same weights is left alone;
+1. refuse a name that is taken by other weights or other options (unless `replace`); a complete model is left alone;
 2. remove what a stopped ingest or the replaced model left; mark the model `ingesting`;
-3. send layers, filters, feeds, kernels and the projection, in transactions of about 20,000 kernels;
+3. send layers, filters, feeds, kernels, identities and the projection, in transactions of about 20,000 kernels;
 4. count what is stored against what was sent; only then mark the model `complete`.
 """
 
-import json
-import re
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from filelock import FileLock
@@ -19,20 +17,49 @@ from viscnn.config import made_home
 from viscnn.errors import ModelError, NotInGraph, StoredDataError
 from viscnn.graph import Graph
 from viscnn.ingest import layout, rows
-from viscnn.ingest.architecture import Architecture
-from viscnn.ingest.zoo import ZooModel, class_names
+from viscnn.ingest.contents import SCHEMA_VERSION, Contents
+from viscnn.ingest.kernels import Extent
+from viscnn.ingest.structure import Architecture
+from viscnn.ingest.zoo import ZooModel
 from viscnn.progress import Progress, silent
 
-__all__ = ["SCHEMA_VERSION", "LoadReport", "apply_schema", "drop_model", "is_stored", "load_model"]
+__all__ = [
+    "MANY_KERNELS",
+    "SCHEMA_VERSION",
+    "LoadReport",
+    "apply_schema",
+    "ask",
+    "check_counts",
+    "drop_model",
+    "few_kernels",
+    "is_complete",
+    "is_stored",
+    "load_contents",
+    "load_model",
+    "locked",
+    "middle",
+    "report",
+]
 
-SCHEMA_VERSION = 1
-MODEL_NAME = re.compile(r"[A-Za-z0-9_.-]+")
-ROW_HEIGHT = 2.6
+MANY_KERNELS = 5_000_000
+"""A model that is read with its head is stored without being asked for twice up to this many kernels."""
+
+_OPTIONS = {
+    "heads": "--heads",
+    "weights": "--no-weights",
+    "kernelsAbove": "--kernels-above",
+    "topKernels": "--top-kernels",
+}
 
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What one ingest stored; `already_complete` when nothing had to be done."""
+    """What one ingest stored; `already_complete` when nothing had to be done.
+
+    Attributes:
+        layers: convolutions and linear layers; `filters` are theirs, `sums` the filters of additions.
+        kernels_left_out: kernels that were not stored, by `Extent`.
+    """
 
     model: str
     layers: int
@@ -41,6 +68,14 @@ class LoadReport:
     seconds: float
     already_complete: bool = False
     notes: tuple[str, ...] = ()
+    sums: int = 0
+    identities: int = 0
+    kernels_left_out: int = 0
+
+
+def few_kernels(kernels: int) -> bool:
+    """Whether so many kernels of a model with its head are stored without being asked for twice."""
+    return kernels <= MANY_KERNELS
 
 
 def apply_schema(graph: Graph) -> None:
@@ -58,52 +93,76 @@ def load_model(
     zoo: ZooModel,
     architecture: Architecture,
     *,
+    extent: Extent | None = None,
+    heads: bool = False,
+    **settings: Any,
+) -> LoadReport:
+    """Store `architecture` under `name`: `load_contents` of it, with the same settings and errors."""
+    return load_contents(graph, Contents(name, zoo, architecture, extent or Extent(), heads), **settings)
+
+
+def load_contents(
+    graph: Graph,
+    contents: Contents,
+    *,
     replace: bool = False,
+    confirm: Callable[[int], bool] = lambda kernels: True,
     progress: Progress = silent,
 ) -> LoadReport:
-    """Store `architecture` under `name`.
+    """Store a model.
+
+    Args:
+        replace: store it anew even if it is there, or if the name is taken.
+        confirm: called with the number of kernels before anything is changed; nothing is when it returns False.
 
     Raises:
-        ModelError: a malformed name, or one that is taken by other weights and `replace` is not set.
+        ModelError: the name is taken by another model and `replace` is not set, or `confirm` has refused.
         StoredDataError: fewer rows were stored than sent; the model stays marked `ingesting`.
     """
-    if not MODEL_NAME.fullmatch(name):
-        raise ModelError(f"model name {name!r} must be of letters, digits and _ . - (choose one with --name)")
-    class_names(zoo.classes, architecture.logits)
     began = time.monotonic()
-    with _lock(name):
+    with locked(contents.name):
         apply_schema(graph)
-        if _is_complete(graph, name, zoo, architecture, replace):
-            return _report(graph, name, began, already=True)
-        _drop(graph, name)
-        _store(graph, name, zoo, architecture, progress)
-        _check(graph, name, architecture)
-        graph.write("write/finish_ingest", model=name)
-    return _report(graph, name, began, already=False)
+        if not replace and is_complete(graph, contents):
+            return report(graph, contents.name, began, already=True)
+        ask(contents, confirm)
+        _drop(graph, contents.name)
+        _store(graph, contents, progress)
+        check_counts(graph, contents)
+        graph.write("write/finish_ingest", model=contents.name)
+    return report(graph, contents.name, began, already=False)
 
 
-def _lock(name: str) -> FileLock:
+def ask(contents: Contents, confirm: Callable[[int], bool]) -> None:
+    """Raise ModelError unless `confirm` agrees to the number of kernels; nothing has been changed so far."""
+    if not confirm(contents.kept.kernels):
+        raise ModelError(
+            f"model {contents.name!r} would have {contents.kept.kernels:,} kernels, more than {MANY_KERNELS:,}; "
+            "store them with --yes, or fewer with --top-kernels"
+        )
+
+
+def locked(name: str) -> FileLock:
     """Lets one ingest or removal of a model at a time run on this machine; `.keys` is held while keys are given out."""
     return FileLock(made_home() / f"ingest-{name}.lock")
 
 
-def _is_complete(graph: Graph, name: str, zoo: ZooModel, architecture: Architecture, replace: bool) -> bool:
+def is_complete(graph: Graph, contents: Contents) -> bool:
     """Whether the model is there already; raises ModelError when the name is taken by another."""
+    name, asked = contents.name, contents.identity
     found = graph.read("read/model", model=name)
-    if not found or found[0]["status"] != "complete" or replace:
+    if not found or found[0]["status"] != "complete":
         return False
-    if found[0]["weightsHash"] != zoo.weights_hash or found[0]["inputShape"] != list(zoo.input_shape):
-        raise ModelError(
-            f"model {name!r} is stored with other weights or another input; --replace it, or choose a --name"
-        )
-    properties = _model_properties(zoo, architecture)
-    changed = [key for key in ("preprocess", "classes") if found[0][key] != properties[key]]
-    if changed:
-        raise ModelError(
-            f"model {name!r} is stored with other {' and '.join(changed)}; --replace it, or choose a --name"
-        )
-    if not is_stored(graph, name, architecture):
-        raise ModelError(f"model {name!r} is stored with other layers or steps; --replace it, or choose a --name")
+    changed = {key for key, value in asked.items() if found[0][key] != value}
+    if changed & {"weightsHash", "inputShape"}:
+        what = "weights or another input"
+    elif "schemaVersion" in changed:
+        what = "properties, by another version of viscnn"
+    elif changed:
+        what = " and ".join(_OPTIONS.get(key, key) for key in asked if key in changed)
+    else:
+        what = "" if is_stored(graph, name, contents.architecture) else "layers or steps"
+    if what:
+        raise ModelError(f"model {name!r} is stored with other {what}; --replace it, or choose a --name")
     return True
 
 
@@ -121,21 +180,32 @@ def is_stored(graph: Graph, name: str, architecture: Architecture) -> bool:
     same_layers = len(layers) == len(wanted) and all(
         row.items() <= layers.get(row["uid"], {}).items() for row in wanted
     )
-    return same_layers and feeds == _feed_rows(name, architecture)
+    return same_layers and feeds == rows.feed_rows(name, architecture)
 
 
-def _store(graph: Graph, name: str, zoo: ZooModel, architecture: Architecture, progress: Progress) -> None:
-    with _lock(".keys"):
-        row = float(graph.read("read/lowest_row")[0]["y"] - ROW_HEIGHT)
-        graph.write("write/start_ingest", model=name, properties=_model_properties(zoo, architecture))
+def middle(graph: Graph, architecture: Architecture) -> float:
+    """Height of a new model's middle in the unrolled picture: below all that is there; call it holding `.keys`."""
+    return float(graph.read("read/lowest_row")[0]["y"]) - layout.SPACING - layout.height(architecture) / 2
+
+
+def _store(graph: Graph, contents: Contents, progress: Progress) -> None:
+    name, architecture = contents.name, contents.architecture
+    with locked(".keys"):
+        row = middle(graph, architecture)
+        graph.write("write/start_ingest", model=name, properties=contents.properties)
         layers = graph.write("write/load_layers", model=name, rows=rows.layer_rows(name, architecture, row=row))
     keys = {each["name"]: each["key"] for each in layers}
-    for uid, filters in rows.filter_rows(name, architecture, row=row):
-        graph.write(
-            "write/load_filters", layer=uid, labels=["InputChannel"] if uid.endswith("/input") else [], rows=filters
-        )
-    graph.write("write/load_feeds", rows=_feed_rows(name, architecture))
-    done, total = 0, architecture.kernels
+    for part in rows.filter_rows(name, architecture, row=row):
+        graph.write("write/load_filters", layer=part.layer, labels=part.labels, rows=part.rows)
+    graph.write("write/load_feeds", rows=rows.feed_rows(name, architecture))
+    graph.write("write/load_classes", rows=rows.class_rows(name, architecture, contents.classes))
+    graph.write_batches("write/load_identities", rows.identity_batches(name, architecture, keys))
+    _store_kernels(graph, contents, keys, progress)
+    graph.write("write/load_projection", model=name, uid=f"{name}/projection/{layout.METHOD}", method=layout.METHOD)
+
+
+def _store_kernels(graph: Graph, contents: Contents, keys: dict[str, int], progress: Progress) -> None:
+    done, total = 0, contents.kept.kernels
     progress("kernels", 0, total)
 
     def count(written: int) -> None:
@@ -143,65 +213,33 @@ def _store(graph: Graph, name: str, zoo: ZooModel, architecture: Architecture, p
         done += written
         progress("kernels", done, total)
 
-    graph.write_batches("write/load_kernels", rows.kernel_batches(name, architecture, keys), on_batch=count)
-    graph.write("write/load_projection", model=name, uid=f"{name}/projection/{layout.METHOD}", method=layout.METHOD)
+    batches = rows.kernel_batches(contents.name, contents.architecture, keys, contents.extent, contents.kept)
+    graph.write_batches("write/load_kernels", batches, on_batch=count)
 
 
-def _model_properties(zoo: ZooModel, architecture: Architecture) -> dict[str, Any]:
-    return {
-        "architecture": zoo.architecture,
-        "weightsHash": zoo.weights_hash,
-        "inputShape": list(zoo.input_shape),
-        "preprocess": json.dumps(zoo.preprocess),
-        "classes": list(class_names(zoo.classes, architecture.logits)),
-        "logits": architecture.logits or 0,
-        "importanceOutput": "loss" if architecture.logits else f"layer:{architecture.layers[-1].name}",
-        "mixesChannels": any(("mixesChannels", True) in op.settings for f in architecture.feeds for op in f.operations),
-        "signCutoffs": [-rows.SIGN_CUTOFF, rows.SIGN_CUTOFF],
-        "schemaVersion": SCHEMA_VERSION,
-        "createdAt": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-
-
-def _feed_rows(name: str, architecture: Architecture) -> list[dict[str, Any]]:
-    return [
-        {
-            "source": f"{name}/{feed.source}",
-            "target": f"{name}/{feed.target}",
-            "properties": {
-                "position": feed.position,
-                "sourceStart": feed.source_start,
-                "targetStart": feed.target_start,
-                "channels": feed.channels,
-                "operations": [operation.to_json() for operation in feed.operations],
-            },
-        }
-        for feed in architecture.feeds
-    ]
-
-
-def _check(graph: Graph, name: str, architecture: Architecture) -> None:
-    stored = graph.read("read/model_counts", model=name)[0]
-    sent = {
-        "filters": architecture.input_shape[0] + sum(layer.filters for layer in architecture.layers),
-        "kernels": architecture.kernels,
-    }
-    for what, count in sent.items():
+def check_counts(graph: Graph, contents: Contents) -> None:
+    """Raise StoredDataError unless as much is stored as was sent."""
+    stored = graph.read("read/model_counts", model=contents.name)[0]
+    for what, count in contents.counts.items():
         if stored[what] != count:
             raise StoredDataError(
-                f"model {name!r}: {count} {what} were sent but {stored[what]} are stored; run the ingest again"
+                f"model {contents.name!r}: {count} {what} were sent but {stored[what]} are stored; run the ingest again"
             )
 
 
-def _report(graph: Graph, name: str, began: float, *, already: bool) -> LoadReport:
+def report(graph: Graph, name: str, began: float, *, already: bool) -> LoadReport:
+    """What is stored under a name, by an ingest that began at `began` of `time.monotonic()`."""
     counts = graph.read("read/model_counts", model=name)[0]
     return LoadReport(
         model=name,
         layers=counts["layers"],
-        filters=counts["filters"] - counts["inputChannels"],
+        filters=counts["filters"] - counts["inputChannels"] - counts["sums"],
         kernels=counts["kernels"],
         seconds=time.monotonic() - began,
         already_complete=already,
+        sums=counts["sums"],
+        identities=counts["identities"],
+        kernels_left_out=graph.read("read/model", model=name)[0]["kernelsLeftOut"],
     )
 
 
@@ -216,7 +254,7 @@ def drop_model(graph: Graph, name: str, *, missing_ok: bool = False) -> None:
             return
         known = [each["name"] for each in graph.read("read/models")]
         raise NotInGraph(f"no model {name!r} is stored (stored: {', '.join(known) or 'none'})")
-    with _lock(name):
+    with locked(name):
         _drop(graph, name)
 
 

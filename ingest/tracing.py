@@ -6,20 +6,23 @@ weights that are computed from others (weight norm and other parametrizations) a
 
 import copy
 import itertools
-import re
+import os
 import traceback
 import warnings
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch.nn.utils import parametrize
+from torch.nn.utils import parametrize, prune
 
 from viscnn.errors import ModelError, UnsupportedModel
 
 __all__ = ["Traced", "brief", "trace", "where"]
 
-_TORCH = re.compile(r"[/\\](torch|viscnn|ingest)[/\\]")
+_NOT_THE_MODEL = tuple(f"{Path(file).parent}{os.sep}" for file in (torch.__file__, __file__))
+"""Folders whose code is never the model's own."""
 _WRAPPERS = {"DataParallel": "module", "DistributedDataParallel": "module", "OptimizedModule": "_orig_mod"}
 
 
@@ -84,29 +87,40 @@ def _unwrap_inside(own: nn.Module) -> None:
 
 
 def _copied(model: nn.Module) -> nn.Module:
+    # a weight that a hook computes is no parameter, and cannot be copied while gradients belong to it
+    tensors = [each for module in model.modules() for each in vars(module).values() if isinstance(each, Tensor)]
+    memo = {id(each): each.detach().clone() for each in tensors if not each.is_leaf}
     try:
-        own = copy.deepcopy(model)
+        own = copy.deepcopy(model, memo).to(device="cpu", dtype=torch.float32).eval()
         _unwrap_inside(own)
         _without_hooks(own)
-        return own.to(device="cpu", dtype=torch.float32).eval()
     except Exception as error:
         raise ModelError(f"{type(model).__name__} cannot be copied: {brief(error)}") from error
+    return own
 
 
 def _without_hooks(own: nn.Module) -> None:
     for module in own.modules():
         for hook in list(module._forward_pre_hooks.values()):
-            if hasattr(hook, "compute_weight") and hasattr(hook, "name"):  # weight_norm and spectral_norm of old
-                module.eval()
-                hook(module, ())
-                weight = getattr(module, hook.name)
-                delattr(module, hook.name)
-                setattr(module, hook.name, nn.Parameter(weight.detach().clone()))
+            _computed_once(module, hook)
         if parametrize.is_parametrized(module):
-            _without_parametrizations(module.eval())
+            _without_parametrizations(module)
         for hooks in (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks):
             hooks.clear()
         module._backward_pre_hooks.clear()
+
+
+def _computed_once(module: nn.Module, hook: Any) -> None:
+    """Make a parameter of what one of torch's own hooks computes at each call: a pruned or normalised weight."""
+    if isinstance(hook, prune.BasePruningMethod):
+        name, value = hook._tensor_name, hook.apply_mask(module)  # type: ignore[no-untyped-call]
+    elif hasattr(hook, "compute_weight") and hasattr(hook, "name"):  # weight_norm and spectral_norm of old
+        hook(module, ())
+        name, value = hook.name, getattr(module, hook.name)
+    else:
+        return
+    delattr(module, name)
+    setattr(module, name, nn.Parameter(value.detach().clone()))
 
 
 def _without_parametrizations(module: nn.Module) -> None:
@@ -143,7 +157,9 @@ def brief(error: BaseException) -> str:
 
 def _line(error: BaseException) -> str:
     """The line of the model's own code that an error comes from."""
-    frames = [each for each in traceback.extract_tb(error.__traceback__) if not _TORCH.search(each.filename)]
+    frames = [
+        each for each in traceback.extract_tb(error.__traceback__) if not each.filename.startswith(_NOT_THE_MODEL)
+    ]
     return f" (in `{frames[-1].line}`)" if frames and frames[-1].line else ""
 
 
@@ -152,7 +168,9 @@ def where(node: fx.Node) -> str:
     target = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", str(node.target))
     lines = [line.strip() for line in (node.stack_trace or "").splitlines()]
     frames = [
-        code for place, code in itertools.pairwise(lines) if place.startswith("File ") and not _TORCH.search(place)
+        code
+        for place, code in itertools.pairwise(lines)
+        if place.startswith('File "') and not place.removeprefix('File "').startswith(_NOT_THE_MODEL)
     ]
     code = frames[-1] if frames else ""
     return f"{target!r} (in `{code}`)" if code else repr(target)

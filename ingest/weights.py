@@ -1,12 +1,16 @@
 """Read weights files without ever running code from them, and put them into a module.
 
-`.safetensors` holds only tensors; `.npz` is read with `allow_pickle=False`; `.pt` / `.pth` is a pickle and is read
+`.safetensors` holds only tensors; `.npz` is read with `allow_pickle=False`; `.pt`, `.pth` and `.ckpt` are pickles, read
 with `weights_only=True`, which refuses anything but tensors and plain containers.
+
+A checkpoint's state_dict may lie under `state_dict`, `model` and the like; names may all begin with the name of a
+wrapper (`module.` of DataParallel, `_orig_mod.` of torch.compile, `model.` of Lightning), which is taken off.
 """
 
 import pickle
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +21,8 @@ from viscnn.errors import ModelError
 
 __all__ = ["load_weights", "read_weights"]
 
+_CONTAINERS = ("state_dict", "model_state_dict", "model", "net")
+
 
 def read_weights(path: Path) -> dict[str, Tensor]:
     """The tensors of a weights file by name.
@@ -26,7 +32,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     """
     if not path.is_file():
         raise ModelError(f"there is no weights file {path}")
-    readers = {".safetensors": _safetensors, ".npz": _npz, ".pt": _pickled, ".pth": _pickled}
+    readers = {".safetensors": _safetensors, ".npz": _npz, ".pt": _pickled, ".pth": _pickled, ".ckpt": _pickled}
     if path.suffix not in readers:
         raise ModelError(f"weights file {path} must end in {', '.join(readers)}")
     return readers[path.suffix](path)
@@ -59,11 +65,20 @@ def _pickled(path: Path) -> dict[str, Tensor]:
         ) from error
     except Exception as error:
         raise ModelError(f"{path} is not a torch weights file: {_line(error)}") from error
-    if isinstance(stored, dict) and isinstance(stored.get("state_dict"), dict):
-        stored = stored["state_dict"]
-    if not isinstance(stored, dict) or not all(isinstance(value, Tensor) for value in stored.values()):
-        raise ModelError(f"{path} holds no state_dict (names with tensors)")
-    return {str(name).removeprefix("module."): value for name, value in stored.items()}
+    return _state_dict(stored, path)
+
+
+def _state_dict(stored: Any, path: Path) -> dict[str, Tensor]:
+    """The state_dict of a checkpoint, which may hold it beside an optimiser's, under one of the usual names."""
+    held = stored
+    while isinstance(held, dict) and (inner := [held[key] for key in _CONTAINERS if isinstance(held.get(key), dict)]):
+        held = inner[0]
+    if isinstance(held, dict) and held and all(isinstance(value, Tensor) for value in held.values()):
+        return {str(name): value for name, value in held.items()}
+    keys = f"; its keys: {', '.join(map(str, list(held)[:6]))}" if isinstance(held, dict) and held else ""
+    raise ModelError(
+        f"{path} holds no state_dict (names with tensors), neither itself nor as {' or '.join(_CONTAINERS)}{keys}"
+    )
 
 
 def _line(error: Exception) -> str:
@@ -71,8 +86,13 @@ def _line(error: Exception) -> str:
 
 
 def load_weights(module: nn.Module, weights: dict[str, Tensor], name: str) -> None:
-    """Put `weights` into `module`, every name and shape matching; raises ModelError and leaves `module` as it was."""
+    """Put `weights` into `module`, every name and shape matching, converted to the module's precision.
+
+    Raises:
+        ModelError: they do not fit; `module` is left as it was.
+    """
     wanted = module.state_dict()
+    weights = _unwrapped(weights, wanted)
     counters = {key for key in wanted if key.endswith("num_batches_tracked")}
     missing = sorted(wanted.keys() - weights.keys() - counters)
     unknown = sorted(weights.keys() - wanted.keys())
@@ -80,13 +100,28 @@ def load_weights(module: nn.Module, weights: dict[str, Tensor], name: str) -> No
         kind, which = ("lacks", missing) if missing else ("has the unknown", unknown)
         raise ModelError(f"{name} {kind} {', '.join(which[:3])}{' ...' if len(which) > 3 else ''}")
     for key, tensor in weights.items():
-        scalars = tensor.numel() == wanted[key].numel() == 1
-        if tensor.shape != wanted[key].shape and not scalars:
-            raise ModelError(f"{name}: {key} has shape {_shape(tensor)}, the model needs {_shape(wanted[key])}")
-        if tensor.is_complex() and not wanted[key].is_complex():
-            raise ModelError(f"{name}: {key} is complex, the model needs real weights")
-    fitting = {key: tensor.reshape(wanted[key].shape).to(wanted[key].dtype) for key, tensor in weights.items()}
+        _check_tensor(tensor, wanted[key], f"{name}: {key}")
+    # only scalars are reshaped; load_state_dict converts each tensor while it copies, so no second copy of all is made
+    fitting = {key: tensor.reshape(wanted[key].shape) for key, tensor in weights.items()}
     module.load_state_dict(fitting, strict=not counters)
+
+
+def _unwrapped(weights: dict[str, Tensor], wanted: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights without a wrapper's name before all of their names; only where none fits as it is."""
+    while weights and not weights.keys() & wanted.keys():
+        first = {name.partition(".")[0] for name in weights}
+        if len(first) != 1 or not all("." in name for name in weights):
+            break
+        weights = {name.partition(".")[2]: tensor for name, tensor in weights.items()}
+    return weights
+
+
+def _check_tensor(tensor: Tensor, wanted: Tensor, where: str) -> None:
+    scalars = tensor.numel() == wanted.numel() == 1
+    if tensor.shape != wanted.shape and not scalars:
+        raise ModelError(f"{where} has shape {_shape(tensor)}, the model needs {_shape(wanted)}")
+    if tensor.is_complex() and not wanted.is_complex():
+        raise ModelError(f"{where} is complex, the model needs real weights")
 
 
 def _shape(tensor: Tensor) -> str:

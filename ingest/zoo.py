@@ -1,58 +1,37 @@
 """Named models and models of the user's own: how to build them, with their weights, classes and preprocessing.
 
-| name | what |
-| --- | --- |
-| `mnist`, `cifar10` | bundled: trained by this project, weights in the package |
-| any torchvision builder (`alexnet`, `vgg16`, ...) | pretrained weights, downloaded by torchvision on first use |
-| `path/to/file.py:function` | a function without arguments that returns a `torch.nn.Module` |
+| name | what | module |
+| --- | --- | --- |
+| `mnist`, `cifar10` | trained by this project, weights in the package | `zoo_bundled` |
+| `googlenet-bvlc`, `squeezenet1_0-dense`, ... | weights in the data folder, `$VISCNN_DATA` | `zoo_data` |
+| any 2-D CNN of torchvision (`alexnet`, ...) | its pretrained weights, downloaded on first use | `zoo_torchvision` |
+| `timm:NAME` | a model of timm, where that is installed | `zoo_timm` |
+| `path/to/file.py:function` | a function without arguments that returns a `torch.nn.Module` | `zoo_file` |
 
-Weights are read safely: safetensors, npz without pickles, or `.pt` files that hold only tensors.
+Weights are read safely: safetensors, npz without pickles, or `.pt` files that hold only tensors (`weights`).
 """
 
 import hashlib
-import importlib.util
-import inspect
 import math
-import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from viscnn.errors import ModelError, nearest
-from viscnn.ingest.bundled import nets
+from viscnn.ingest import zoo_bundled, zoo_data, zoo_file, zoo_timm, zoo_torchvision
 from viscnn.ingest.weights import load_weights, read_weights
+from viscnn.ingest.zoo_bundled import BUNDLED
+from viscnn.ingest.zoo_data import DATA
+from viscnn.ingest.zoo_parts import Built
 
-__all__ = ["BUNDLED", "Recipe", "ZooModel", "build", "class_names", "model_name", "parse_shape", "weights_hash"]
+__all__ = ["BUNDLED", "DATA", "Recipe", "ZooModel", "build", "class_names", "model_name", "parse_shape", "weights_hash"]
 
 _BUILDING = threading.RLock()  # the random seed and `sys.path` belong to the whole process
-IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
-
-
-@dataclass(frozen=True)
-class Bundled:
-    """A network of this project: its builder and what its inputs look like."""
-
-    build: Callable[[], nn.Module]
-    input_shape: tuple[int, int, int]
-    classes: tuple[str, ...]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-
-
-BUNDLED = {
-    "mnist": Bundled(nets.mnist, (1, 28, 28), nets.MNIST_CLASSES, (0.1307,), (0.3081,)),
-    "cifar10": Bundled(
-        nets.cifar10, (3, 32, 32), nets.CIFAR10_CLASSES, (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -60,6 +39,7 @@ class Recipe:
     """How to build a model again on this machine; kept in the local registry, never in the graph.
 
     `weights` is a file, `random` (seed 0), or None for the model's own (bundled, pretrained or as the file builds it).
+    `heads`: its architecture is read with the linear layers behind flattened maps.
     """
 
     source: str
@@ -68,6 +48,7 @@ class Recipe:
     classes: tuple[str, ...] | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
+    heads: bool = False
 
 
 @dataclass(frozen=True)
@@ -84,7 +65,9 @@ class ZooModel:
 
 
 def model_name(source: str) -> str:
-    """The default name of a model: the zoo name, or the function's name for `file.py:function`."""
+    """The default name of a model: the zoo name (`timm-NAME` for `timm:NAME`), or the function's name of a file."""
+    if source.startswith(zoo_timm.PREFIX):
+        return source.replace(":", "-", 1)  # `resnet18` is torchvision's
     return source.rpartition(":")[2]
 
 
@@ -136,40 +119,48 @@ def build(recipe: Recipe) -> ZooModel:
 
 
 def _build(recipe: Recipe) -> ZooModel:
-    if ":" in recipe.source or recipe.source.endswith(".py"):
-        module, architecture, defaults = *_from_file(recipe.source), _Defaults((3, 224, 224), (), {}, None)
-    elif recipe.source in BUNDLED:
-        module, architecture, defaults = _bundled(recipe.source, recipe.weights is None)
-    else:
-        module, architecture, defaults = _torchvision(recipe.source, recipe.weights is None)
+    built = _built(recipe.source, pretrained=recipe.weights is None)
     if recipe.weights is not None and recipe.weights != "random":
-        load_weights(module, read_weights(Path(recipe.weights)), recipe.weights)
-    module.eval()
-    shape = recipe.input_shape or defaults.input_shape
-    preprocess = {"size": [shape[1], shape[2]], **defaults.preprocess}
-    for key, values in (("mean", recipe.mean), ("std", recipe.std)):
-        if values is not None:
-            preprocess[key] = list(values)
+        load_weights(built.module, _without(built.training_only, read_weights(Path(recipe.weights))), recipe.weights)
+    built.module.eval()
+    shape = recipe.input_shape or built.input_shape
     return ZooModel(
-        module=module,
-        architecture=architecture,
+        module=built.module,
+        architecture=built.architecture,
         input_shape=shape,
-        classes=recipe.classes or defaults.classes,
-        preprocess=_complete(preprocess, shape[0]),
-        images=defaults.images,
-        weights_hash=weights_hash(module),
+        classes=recipe.classes or built.classes,
+        preprocess=_preprocess(recipe, built, shape),
+        images=built.images,
+        weights_hash=weights_hash(built.module),
     )
 
 
-@dataclass(frozen=True)
-class _Defaults:
-    input_shape: tuple[int, int, int]
-    classes: tuple[str, ...]
-    preprocess: dict[str, Any]
-    images: str | None
+def _built(source: str, *, pretrained: bool) -> Built:
+    if source.startswith(zoo_timm.PREFIX):
+        return zoo_timm.build(source.removeprefix(zoo_timm.PREFIX), pretrained=pretrained)
+    if zoo_file.is_file(source):
+        return zoo_file.build(source)
+    if source in BUNDLED:
+        return zoo_bundled.build(source, pretrained=pretrained)
+    if source in DATA:
+        return zoo_data.build(source, pretrained=pretrained)
+    torchvision = zoo_torchvision.names()
+    if source not in torchvision:
+        raise ModelError(
+            f"no model is called {source!r}{nearest(source, [*BUNDLED, *DATA, *torchvision])} "
+            "(viscnn zoo lists the names; your own model is path/to/file.py:function)"
+        )
+    return zoo_torchvision.build(source, pretrained=pretrained)
 
 
-def _complete(preprocess: dict[str, Any], channels: int) -> dict[str, Any]:
+def _without(parts: tuple[str, ...], weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights but those of parts that only training uses."""
+    return {name: tensor for name, tensor in weights.items() if name.partition(".")[0] not in parts}
+
+
+def _preprocess(recipe: Recipe, built: Built, shape: tuple[int, int, int]) -> dict[str, Any]:
+    """Complete settings of `engine.preprocess.Preprocess` for an input of `shape`."""
+    channels = shape[0]
     defaults = {
         "resize": None,
         "mode": "L" if channels == 1 else "RGB",
@@ -177,7 +168,10 @@ def _complete(preprocess: dict[str, Any], channels: int) -> dict[str, Any]:
         "mean": [0.0] * channels,
         "std": [1.0] * channels,
     }
-    complete = defaults | preprocess
+    given = {key: list(each) for key, each in (("mean", recipe.mean), ("std", recipe.std)) if each is not None}
+    complete = {**defaults, "size": [shape[1], shape[2]], **built.preprocess, **given}
+    if complete["resize"] is not None:  # another input size sees the same share of a picture
+        complete["resize"] = round(complete["resize"] * max(shape[1:]) / max(built.input_shape[1:]))
     for key in ("mean", "std"):
         if len(complete[key]) != channels:
             raise ModelError(f"--{key} needs {channels} numbers, one per input channel, not {len(complete[key])}")
@@ -186,110 +180,3 @@ def _complete(preprocess: dict[str, Any], channels: int) -> dict[str, Any]:
     if any(value <= 0 for value in complete["std"]):
         raise ModelError(f"--std must be positive, not {complete['std']}")
     return complete
-
-
-def _bundled(name: str, trained: bool) -> tuple[nn.Module, str, _Defaults]:
-    entry = BUNDLED[name]
-    module = _seeded(entry.build)
-    if trained:
-        file = Path(nets.__file__).with_name(f"{name}.safetensors")
-        load_weights(module, read_weights(file), str(file))
-    preprocess = {"mean": list(entry.mean), "std": list(entry.std)}
-    return module, f"viscnn.{name}", _Defaults(entry.input_shape, entry.classes, preprocess, f"bundled:{name}")
-
-
-def _torchvision(name: str, pretrained: bool) -> tuple[nn.Module, str, _Defaults]:
-    from torchvision import models
-    from torchvision.models._api import get_model, get_model_weights, list_models
-
-    builders = list_models(module=models)
-    if name not in builders:
-        known = [*BUNDLED, *builders]
-        raise ModelError(
-            f"no model is called {name!r}{nearest(name, known)} "
-            "(use a torchvision name, mnist, cifar10, or path/to/file.py:function)"
-        )
-    weights = get_model_weights(name).DEFAULT  # type: ignore[attr-defined]
-    preset = weights.transforms()
-    preprocess = {
-        "resize": preset.resize_size[0],
-        "mean": list(preset.mean),
-        "std": list(preset.std),
-        "interpolation": preset.interpolation.value,
-    }
-    try:
-        module = get_model(name, weights=weights) if pretrained else _seeded(lambda: get_model(name))
-    except (OSError, RuntimeError) as error:  # no network; a damaged download
-        raise ModelError(
-            f"the pretrained weights of {name} cannot be downloaded ({error}); "
-            "give a file with --weights, or --weights random"
-        ) from error
-    size = preset.crop_size[0]
-    defaults = _Defaults((3, size, size), tuple(weights.meta["categories"]), preprocess, None)
-    return module, f"torchvision.{name}", defaults
-
-
-def _seeded(make: Callable[[], nn.Module]) -> nn.Module:
-    """Random weights with seed 0, the caller's random state left as it was."""
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        return make()
-
-
-def _from_file(source: str) -> tuple[nn.Module, str]:
-    path, _, function = source.rpartition(":")
-    file = Path(path or source)
-    if not path or file.suffix != ".py":
-        raise ModelError(f"{source!r} is not path/to/file.py:function")
-    if not file.is_file():
-        raise ModelError(f"there is no file {file} (in {source!r})")
-    loaded = _import(file.resolve())
-    if not callable(getattr(loaded, function, None)):
-        functions = [name for name, each in inspect.getmembers(loaded, inspect.isroutine)]
-        raise ModelError(f"{file} has no function {function!r}{nearest(function, functions)}")
-    with _beside(file.resolve()):
-        module = _call(getattr(loaded, function), source)
-    if not isinstance(module, nn.Module):
-        raise ModelError(f"{source} returns {type(module).__name__}, not a torch.nn.Module")
-    return module, type(module).__name__
-
-
-def _call(function: Callable[[], Any], source: str) -> Any:
-    try:
-        return _seeded(function)
-    except (Exception, SystemExit) as error:
-        raise ModelError(f"{source} failed: {type(error).__name__}: {' '.join(str(error).split())[:200]}") from error
-
-
-@contextmanager
-def _beside(file: Path) -> Iterator[None]:
-    """Let the user's file import its neighbours while it is imported and called.
-
-    They are forgotten afterwards, so that the next project's `engine.py` is not taken to be this one's.
-    """
-    before = set(sys.modules)
-    sys.path.insert(0, str(file.parent))
-    try:
-        yield
-    finally:
-        sys.path.remove(str(file.parent))
-        for name in sys.modules.keys() - before:
-            origin = Path(getattr(sys.modules[name], "__file__", None) or "/")
-            if origin.is_relative_to(file.parent) and "site-packages" not in origin.parts:
-                del sys.modules[name]
-
-
-def _import(file: Path) -> ModuleType:
-    name = f"viscnn_user_{hashlib.sha256(str(file).encode()).hexdigest()[:12]}"
-    spec = importlib.util.spec_from_file_location(name, file)
-    assert spec is not None
-    assert spec.loader is not None
-    loaded = importlib.util.module_from_spec(spec)
-    sys.modules[name] = loaded  # dataclasses and pickling look their module up here
-    try:
-        with _beside(file):
-            spec.loader.exec_module(loaded)
-    except (Exception, SystemExit) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ModelError(f"{file} cannot be imported: {type(error).__name__}: {reason}") from error
-    return loaded

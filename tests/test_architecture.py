@@ -1,4 +1,4 @@
-"""Networks read as layers and feeds: what is followed, what is folded, and what the caller's model looks like after."""
+"""Networks read as layers and feeds: geometry, names, activations, folded norms, heads, and known networks."""
 
 import copy
 from collections.abc import Callable
@@ -305,28 +305,35 @@ def test_alexnet_has_the_known_number_of_kernels() -> None:
     assert [layer.output_size for layer in architecture.layers] == [(55, 55), (27, 27), *[(13, 13)] * 3]
 
 
-def test_the_callers_model_is_left_as_it_was() -> None:
-    model = nets.with_statistics(
-        nets.seeded(
-            lambda: nets.chain(
-                nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.ReLU(inplace=True), nn.Dropout2d(), nn.Conv2d(4, 3, 1)
-            )
-        )
-    ).train()
-    calls: list[str] = []
-    model.get_submodule("conv1").register_forward_hook(lambda module, x, y: calls.append("after"))
-    model.get_submodule("conv1").register_forward_pre_hook(lambda module, x: calls.append("before"))
-    model.get_parameter("conv2.weight").requires_grad_(False)
-    state = copy.deepcopy(model.state_dict())
-    text, flags = str(model), [parameter.requires_grad for parameter in model.parameters()]
-    random = torch.random.get_rng_state()
-    read_architecture(model, nets.INPUT)
-    assert str(model) == text
-    assert all(module.training for module in model.modules())
-    assert [parameter.requires_grad for parameter in model.parameters()] == flags
-    assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
-    assert getattr(model.get_submodule("relu1"), "inplace", None) is True
-    assert torch.equal(torch.random.get_rng_state(), random)
-    assert calls == []
-    model(nets.images(2))
-    assert calls == ["before", "after"]
+RESNET18 = 3 * 64 + 4 * 64**2 + sum(c * 2 * c + 3 * (2 * c) ** 2 + c * 2 * c for c in (64, 128, 256))
+SQUEEZENET = 3 * 64 + 512 * 1000
+SQUEEZENET += sum(i * s + 2 * s * e for i, s, e in [(64, 16, 64), (128, 16, 64), (128, 32, 128), (256, 32, 128)])
+SQUEEZENET += sum(i * s + 2 * s * e for i, s, e in [(256, 48, 192), (384, 48, 192), (384, 64, 256), (512, 64, 256)])
+
+
+@pytest.mark.parametrize(
+    ("name", "layers", "sums", "kernels"),
+    [("resnet18", 20, 8, RESNET18), ("squeezenet1_1", 26, 0, SQUEEZENET)],
+)
+def test_known_networks_have_the_known_number_of_kernels(name: str, layers: int, sums: int, kernels: int) -> None:
+    from torchvision import models
+
+    architecture = assert_same_function(nets.seeded(getattr(models, name)), (3, 64, 64), count=1)
+    assert sum(layer.kind == "convolution" for layer in architecture.layers) == layers
+    assert sum(layer.is_sum for layer in architecture.layers) == sums
+    assert len(architecture.layers) == layers + sums
+    assert architecture.kernels == kernels
+    assert architecture.logits == 1000
+
+
+@pytest.mark.parametrize("name", ["shufflenet_v2_x0_5", "mobilenet_v3_small"])
+def test_every_convolution_of_branching_networks_is_a_layer(name: str) -> None:
+    from torchvision import models
+
+    network = nets.with_statistics(nets.seeded(getattr(models, name)))
+    architecture = assert_same_function(network, (3, 64, 64), count=1)
+    own = {path for path, module in network.named_modules() if isinstance(module, nn.Conv2d)}
+    assert {layer.name for layer in architecture.layers if layer.kind == "convolution"} == own
+    assert architecture.kernels == sum(each.weight[:, :, 0, 0].numel() for each in _convolutions(network))
+    gates = {layer.name for layer in architecture.layers if layer.gate}
+    assert gates == {path for path in own if path.endswith(("fc1", "fc2"))}  # squeeze and excite

@@ -1,56 +1,107 @@
-"""Models that are no chains of convolutions are refused, by the name of what cannot be followed, in one line."""
+"""What cannot be written as layers and feeds is refused: by the operation's name and the line of the model's code.
 
+Nothing is ever half-ingested, and nothing is read as another network than it is.
+"""
+
+import importlib.util
 import threading
-from collections.abc import Callable
-from typing import Any
+from pathlib import Path
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tests import nets
-from tests.nets import conv, custom
-from viscnn.errors import ModelError, UnsupportedModel
+from tests import nets, toy
+from tests.awkward_refused import NAMED, REFUSED
+from tests.untouched import untouched
+from viscnn import VISCNN
+from viscnn.config import Connection
+from viscnn.errors import ModelError, UnsupportedModel, ViscnnError
+from viscnn.graph import Graph
 from viscnn.ingest.architecture import read_architecture
 
-FORWARDS: dict[str, tuple[Callable[[Any, Tensor], Any], str]] = {
-    "residual": (lambda own, x: own.b(x + own.a(x)), "'add'"),
-    "residual in place": (lambda own, x: own.b(own.a(x).add_(x)), "'add'"),
-    "operator in place": (lambda own, x: own.b(_increased(own.a(x), x)), "'add'"),
-    "concatenation": (lambda own, x: own.c(torch.cat([x, own.a(x)], 1)), "'cat'"),
-    "gate": (lambda own, x: own.b(torch.sigmoid(own.a(x)) * x), "'mul'"),
-    "two branches": (lambda own, x: (own.a(x) + own.b(x)).flatten(1), "'b'"),
-    "a branch into the head": (lambda own, x: own.b(own.a(x)).flatten(1) + own.a(x).flatten(1), "'a'"),
-    "split": (lambda own, x: own.d(torch.chunk(own.a(x), 2, 1)[0]), "'getitem'"),
-    "convolution in the head": (lambda own, x: own.b(own.a(x).flatten(1).view(-1, 2, 7, 6)), "'b'"),
-    "functional convolution": (lambda own, x: F.conv2d(own.a(x), own.b.weight), "'conv2d'"),
-    "control flow on values": (lambda own, x: own.a(x) if x.sum() > 0 else own.b(x), "traced"),
-    "control flow on sizes": (lambda own, x: own.a(x) if x.shape[0] > 1 else own.b(x), "traced"),
-    "loop over images": (lambda own, x: torch.stack([own.a(each) for each in x]), "traced"),
-    "python number": (lambda own, x: own.a(x) * float(x.mean()), "traced"),
-    "tuple": (lambda own, x: (own.a(x), x), "tuple"),
-    "dictionary": (lambda own, x: {"out": own.a(x)}, "dictionary"),
-    "nothing": (lambda own, x: None, "no 2-D"),
-    "mixes images": (lambda own, x: own.a(x).view(1, -1), "batch"),
-    "loses images": (lambda own, x: own.a(x).mean(), "batch"),
-    "noise in the head": (lambda own, x: torch.rand_like(own.a(x).mean((2, 3))), "random"),
-    "dropout in the head": (lambda own, x: F.dropout(own.a(x).flatten(1)), "random"),
-}
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_followed_is_refused_by_name_and_line(name: str) -> None:
+    named, line = NAMED[name]
+    net = REFUSED[name]
+    model = net.build()
+    with untouched(model), pytest.raises(UnsupportedModel, match=named) as caught:
+        read_architecture(model, net.shape)
+    message = str(caught.value)
+    assert "\n" not in message
+    if line:
+        assert "(in `" in message
+        assert line in message.partition("(in `")[2]
 
 
-def _increased(x: Tensor, y: Tensor) -> Tensor:
-    x += y
-    return x
+def test_a_part_of_a_map_that_is_overwritten_is_refused_by_its_line() -> None:
+    """torch.fx cannot hold the assignment; torch.export names the lines of `forward` methods."""
+
+    class Overwriting(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Conv2d(2, 4, 3), nn.Conv2d(4, 2, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            z = self.a(x)
+            z[:, :2] = 0
+            found: Tensor = self.b(z)
+            return found
+
+    with pytest.raises(UnsupportedModel, match=r"'fill_.*\(in `z\[:, :2\] = 0`\).*overwrites a part of maps"):
+        read_architecture(Overwriting(), nets.INPUT)
 
 
-@pytest.mark.parametrize("name", FORWARDS)
-def test_what_is_no_chain_is_refused_by_name(name: str) -> None:
-    forward, named = FORWARDS[name]
-    model = custom(forward, a=conv(2, 2, padding=1), b=conv(2, 2, padding=1), c=conv(4, 2), d=conv(1, 2))
-    with pytest.raises(UnsupportedModel, match=named) as caught:
-        read_architecture(model, nets.INPUT)
-    assert "\n" not in str(caught.value)
+FILE = """
+import torch
+from torch import nn
+
+class Products(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.c = nn.Conv2d(3, 4, 3), nn.Conv2d(3, 4, 3), nn.Conv2d(4, 2, 3)
+
+    def forward(self, x):
+        z = self.a(x)
+        y = z * self.b(x)
+        return self.c(y).flatten(1)
+
+def products():
+    return Products()
+"""
+
+
+def test_nothing_is_stored_of_a_refused_model(server: Connection, graph: Graph, tmp_path: Path) -> None:
+    path = tmp_path / "products.py"
+    path.write_text(FILE, encoding="utf-8")
+    with VISCNN(server) as v:
+        before = toy.snapshot(graph)
+        with pytest.raises(UnsupportedModel, match=r"'mul' \(in `y = z \* self.b\(x\)`\)"):
+            v.ingest(f"{path}:products", name="refused", input_shape=(3, 12, 12))
+        assert toy.snapshot(graph) == before
+        with pytest.raises(ViscnnError, match="no model 'refused'"):
+            v.replay("refused")
+        path.write_text(FILE.replace("z * self.b(x)", "z + self.b(x)"), encoding="utf-8")
+        try:
+            assert v.ingest(f"{path}:products", name="refused", input_shape=(3, 12, 12), importance=False)
+        finally:
+            v.drop("refused")
+        assert toy.snapshot(graph) == before
+
+
+@pytest.mark.parametrize("folder", ["models", "torch", "viscnn/ingest"])
+def test_the_line_is_found_wherever_the_model_lies(tmp_path: Path, folder: str) -> None:
+    path = tmp_path / folder / "products.py"
+    path.parent.mkdir(parents=True)
+    path.write_text(FILE, encoding="utf-8")
+    spec = importlib.util.spec_from_file_location("products", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    with pytest.raises(UnsupportedModel, match=r"'mul' \(in `y = z \* self.b\(x\)`\)"):
+        read_architecture(module.products(), (3, 12, 12))
 
 
 @pytest.mark.parametrize(
@@ -67,14 +118,6 @@ def test_other_layers_are_refused_by_name(layer: nn.Module, shape: tuple[int, in
     model = nn.Sequential(nn.Conv2d(shape[0], 2, 1), nn.ReLU(), layer)
     with pytest.raises(UnsupportedModel, match=type(layer).__name__):
         read_architecture(model, shape)
-
-
-@pytest.mark.parametrize("name", ["squeezenet1_1", "shufflenet_v2_x0_5", "mobilenet_v3_small"])
-def test_branching_networks_of_torchvision_are_refused(name: str) -> None:
-    from torchvision import models
-
-    with pytest.raises(UnsupportedModel, match="follow"):
-        read_architecture(nets.seeded(getattr(models, name)), (3, 64, 64))
 
 
 def test_a_model_without_convolutions_is_refused() -> None:
@@ -114,6 +157,13 @@ def test_an_input_that_does_not_fit_is_named(shape: tuple[int, int, int]) -> Non
     size = "x".join(map(str, shape))
     with pytest.raises(ModelError, match=f"input of {size} .give another with --input.*"):
         read_architecture(nets.make("valid"), shape)
+
+
+@pytest.mark.parametrize("shape", [(2, 7), (2, 7, 6, 1), (2,), (), (2, 0, 6), (-2, 7, 6), (0, 7, 6)])
+def test_what_is_no_image_is_refused(shape: tuple[int, ...]) -> None:
+    model = nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), nn.ReLU())
+    with pytest.raises(ModelError, match=r"channels, rows, columns|input of"):
+        read_architecture(model, shape)  # type: ignore[arg-type]
 
 
 def test_complex_weights_are_refused() -> None:

@@ -2,6 +2,7 @@
 
 import pickle
 import random
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,10 @@ def _npz(state: State, path: Path) -> None:
     np.savez(path, **arrays)
 
 
+def _behind(prefix: str, state: State) -> State:
+    return {f"{prefix}{name}": tensor for name, tensor in state.items()}
+
+
 def _compressed(state: State, path: Path) -> None:
     arrays: dict[str, Any] = {name: tensor.numpy() for name, tensor in state.items()}
     np.savez_compressed(path, **arrays)
@@ -37,7 +42,12 @@ WRITERS: dict[str, tuple[str, Callable[[State, Path], Any]]] = {
     "pth": (".pth", lambda state, path: torch.save(state, path)),
     "checkpoint": (".pt", lambda state, path: torch.save({"state_dict": state}, path)),
     "legacy pt": (".pt", lambda state, path: torch.save(state, path, _use_new_zipfile_serialization=False)),
-    "data parallel": (".pt", lambda state, path: torch.save({f"module.{k}": v for k, v in state.items()}, path)),
+    "model": (".pth", lambda state, path: torch.save({"epoch": 3, "model": state, "optimizer": {"lr": 0.1}}, path)),
+    "nested": (".pt", lambda state, path: torch.save({"model": {"state_dict": state}, "best": 0.5}, path)),
+    "data parallel": (".pt", lambda state, path: torch.save(_behind("module.", state), path)),
+    "lightning": (".ckpt", lambda state, path: torch.save({"state_dict": _behind("model.", state)}, path)),
+    "two wrappers": (".safetensors", lambda state, path: save_file(_behind("module._orig_mod.", state), path)),
+    "data parallel npz": (".npz", lambda state, path: _npz(_behind("module.", state), path)),
 }
 
 
@@ -74,11 +84,34 @@ def test_weights_without_counters_fit(tmp_path: Path) -> None:
     assert torch.equal(fresh.get_parameter("conv1.weight"), trained.get_parameter("conv1.weight"))
 
 
-def test_other_precisions_are_converted(tmp_path: Path) -> None:
+def test_a_model_whose_one_part_is_called_module_keeps_its_names(tmp_path: Path) -> None:
+    def wrapped(seed: int) -> nn.Module:
+        outer = nn.Module()
+        outer.module = nets.seeded(nets.NETS["plain"], seed=seed)
+        return outer
+
+    trained, fresh = wrapped(5), wrapped(6)
+    load_weights(fresh, read_weights(written("pt", tmp_path, state_of(trained))), "file")
+    assert_states_equal(state_of(fresh), state_of(trained))
+
+
+def test_a_wrapper_is_taken_off_only_where_all_names_have_it(tmp_path: Path) -> None:
     network = nets.make("plain")
-    state = {name: tensor.double() for name, tensor in state_of(network).items()}
+    mixed = {f"{'module' if 'conv1' in name else 'ema'}.{name}": each for name, each in state_of(network).items()}
+    with pytest.raises(ModelError, match=r"file lacks conv1.bias, conv1.weight, conv2.bias"):
+        load_weights(network, read_weights(written("pt", tmp_path, mixed)), "file")
+
+
+@pytest.mark.parametrize("kind", ["npz", "safetensors", "pt"])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16])
+def test_other_precisions_are_converted(kind: str, dtype: torch.dtype, tmp_path: Path) -> None:
+    network = nets.make("plain")
+    for parameter in network.parameters():
+        parameter.data = parameter.data.half().float()  # values that every precision holds
+    state = {name: tensor.to(dtype) for name, tensor in state_of(network).items()}
     fresh = nets.seeded(nets.NETS["plain"], seed=8)
-    load_weights(fresh, read_weights(written("npz", tmp_path, state)), "file")
+    load_weights(fresh, read_weights(written(kind, tmp_path, state)), "file")
+    assert {each.dtype for each in fresh.parameters()} == {torch.float32}
     assert_states_equal(state_of(fresh), state_of(network))
 
 
@@ -153,6 +186,20 @@ def test_a_torch_file_without_a_state_dict_is_refused(content: object, tmp_path:
     torch.save(content, tmp_path / "other.pt")
     with pytest.raises(ModelError, match="no state_dict"):
         read_weights(tmp_path / "other.pt")
+
+
+def test_a_checkpoint_whose_weights_have_another_name_is_refused_with_the_names_it_has(tmp_path: Path) -> None:
+    torch.save({"epoch": 3, "generator": {"conv.weight": torch.zeros(1)}}, tmp_path / "gan.pt")
+    with pytest.raises(ModelError, match=r"gan.pt holds no state_dict .*as state_dict or .*its keys: epoch, generator"):
+        read_weights(tmp_path / "gan.pt")
+
+
+def test_a_torchscript_file_is_refused(tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # TorchScript is deprecated
+        torch.jit.save(torch.jit.script(nn.Linear(2, 2)), str(tmp_path / "script.pt"))
+    with pytest.raises(ModelError, match=r"script.pt is not a torch weights file"):
+        read_weights(tmp_path / "script.pt")
 
 
 @pytest.mark.parametrize(
