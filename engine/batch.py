@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from viscnn.engine.capture import Intervention, Recording, convolve, record
-from viscnn.engine.edge_products import edge_products, map_products
+from viscnn.engine.edge_products import addend_products, edge_products, map_products
 from viscnn.engine.geometry import EdgeProducts, MapProducts
 from viscnn.engine.target import Target
 from viscnn.ingest.architecture import Architecture, LayerSpec
@@ -25,7 +25,10 @@ __all__ = ["Batch", "LayerMaps", "label_tensor", "run", "scored_layers", "togeth
 class LayerMaps:
     """One layer's maps for a batch; gradients are None where T does not depend on the layer.
 
+    The kernels of a sum are its identities (o, i): their edge map is the map o of addend i.
+
     Attributes:
+        reads: the input maps (N, C, H, W); of a sum its addends (N, O, P, Q).
         a: (N, O, P, Q); Z itself where the target reads this layer's Z.
         activated_gradient: dT/da; None behind a ReLU too, where a dT/da = a dT/dZ.
         signed: compute the signed sums of `products` in the same pass, for criteria that will ask for them.
@@ -33,7 +36,7 @@ class LayerMaps:
 
     layer: LayerSpec
     convolution: nn.Conv2d
-    x: Tensor  # (N, C, H, W)
+    reads: tuple[Tensor, ...]
     a: Tensor
     gradient: Tensor | None = None  # dT/dZ, (N, O, P, Q)
     activated_gradient: Tensor | None = None
@@ -42,14 +45,24 @@ class LayerMaps:
     @property
     def images(self) -> int:
         """Number of images in the batch."""
-        return len(self.x)
+        return len(self.a)
+
+    @property
+    def x(self) -> Tensor:
+        """The input maps (N, C, H, W) of a convolution."""
+        assert not self.layer.is_sum
+        return self.reads[0]
+
+    def products_with(self, gradient: Tensor, *, signed: bool) -> EdgeProducts:
+        """Sums of edge map times `gradient` (N, O, P, Q)."""
+        if self.layer.is_sum:
+            return addend_products(self.reads, gradient, signed=signed)
+        return edge_products(self.x, self.convolution, gradient, signed=signed)
 
     @cached_property
     def products(self) -> EdgeProducts | None:
         """Sums of edge map times gradient; None where T does not depend on the layer."""
-        if self.gradient is None:
-            return None
-        return edge_products(self.x, self.convolution, self.gradient, signed=self.signed)
+        return None if self.gradient is None else self.products_with(self.gradient, signed=self.signed)
 
     @cached_property
     def map_products(self) -> MapProducts | None:
@@ -59,11 +72,11 @@ class LayerMaps:
 
     def no_kernels(self) -> Tensor:
         """Kernel scores of zero."""
-        return self.x.new_zeros(self.layer.filters, self.layer.inputs)
+        return self.a.new_zeros(self.layer.filters, self.layer.inputs)
 
     def no_filters(self) -> Tensor:
         """Filter scores of zero."""
-        return self.x.new_zeros(self.images, self.layer.filters)
+        return self.a.new_zeros(self.images, self.layer.filters)
 
 
 @dataclass(frozen=True)
@@ -111,7 +124,7 @@ class Batch:
 
     @cached_property
     def layers(self) -> tuple[LayerMaps, ...]:
-        """The maps of every layer up to the target's, in depth order."""
+        """The maps of every layer that T depends on, in the order of execution."""
         recording = self.recording
         of_maps: dict[str, Tensor] = {}
         of_activated: dict[str, Tensor] = {}
@@ -122,7 +135,7 @@ class Batch:
             LayerMaps(
                 layer=layer,
                 convolution=self.architecture.convolution(layer),
-                x=recording.inputs[layer.name],
+                reads=recording.inputs.parts(layer.name),
                 a=(recording.maps if layer.name in direct else recording.activated)[layer.name].detach(),
                 gradient=of_maps.get(layer.name),
                 activated_gradient=None if layer.name in direct else of_activated.get(layer.name),
@@ -131,7 +144,7 @@ class Batch:
             for layer in self.scored
         )
 
-    @property
+    @cached_property
     def scored(self) -> tuple[LayerSpec, ...]:
         """The layers that have scores."""
         return scored_layers(self.architecture, self.target)
@@ -142,8 +155,21 @@ class Batch:
 
 
 def scored_layers(architecture: Architecture, target: Target) -> tuple[LayerSpec, ...]:
-    """The layers up to the target's; those beyond it have no scores."""
-    return architecture.layers if target.last is None else architecture.layers[: target.last.index]
+    """The layers that T depends on, in the order of execution; all others score zero by every criterion.
+
+    In what way it depends on them makes no difference: a gate's maps reach it as factors, and count.
+    """
+    nodes = {node.name: node for node in architecture.module.graph.nodes}
+    read = [nodes[layer.node] for layer in target.layers]
+    if target.last is None:
+        read += architecture.module.graph.output_node().all_input_nodes
+    above: set[str] = set()
+    while read:
+        node = read.pop()
+        if node.name not in above:
+            above.add(node.name)
+            read += node.all_input_nodes
+    return tuple(layer for layer in architecture.layers if layer.node in above)
 
 
 def run(batches: Sequence[Batch]) -> Recording:

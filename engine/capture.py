@@ -2,11 +2,14 @@
 
 The traced graph is run node by node. A gradient edge is taken the moment a map exists, so nothing that happens to
 the tensor later (an in-place activation, say) can make the gradient wrong; one `torch.autograd.grad` then serves all
-layers. The pass ends at the target's layer.
+layers. The pass ends at the target's layer, the last of its layers in the order of execution.
+
+A sum is a layer like the others: its Z is the plain sum, and what it reads are its addends. As a convolution (that is
+how interventions see it) it reads them interleaved (`viscnn.ingest.sums`), which costs nothing until it is asked for.
 """
 
 import contextlib
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,11 +21,45 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 from viscnn.engine.padding import padded
 from viscnn.errors import StoredDataError
 from viscnn.ingest.architecture import Architecture, LayerSpec
+from viscnn.ingest.sums import Sum
 
-__all__ = ["Intervention", "Recording", "convolve", "record"]
+__all__ = ["Intervention", "Reads", "Recording", "convolve", "record"]
 
 Intervention = Callable[[Tensor, nn.Conv2d], Tensor]
-"""Replaces a convolution: given its input maps (N, C, H, W) and itself, returns the maps Z (N, O, P, Q)."""
+"""Replaces a convolution: given its input maps (N, C, H, W) and itself, returns the maps Z (N, O, P, Q).
+
+A sum is given as the convolution that it equals, with its addends interleaved."""
+
+
+class Reads(Mapping[str, Tensor]):
+    """x by layer name: the maps (N, C, H, W) that a convolution reads; of a sum its addends, interleaved when asked."""
+
+    def __init__(self) -> None:
+        self._parts: dict[str, tuple[Tensor, ...]] = {}
+
+    def keep(self, name: str, parts: Iterable[Tensor]) -> None:
+        """The input maps of a layer, or the addends of a sum; without gradient."""
+        self._parts[name] = tuple(each.detach() for each in parts)
+
+    def parts(self, name: str) -> tuple[Tensor, ...]:
+        """The one tensor that a convolution reads, or the addends of a sum."""
+        return self._parts[name]
+
+    def __getitem__(self, name: str) -> Tensor:
+        return _whole(self._parts[name])
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._parts
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._parts)
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+
+def _whole(parts: tuple[Tensor, ...]) -> Tensor:
+    return parts[0] if len(parts) == 1 else Sum.interleave(parts)
 
 
 @dataclass
@@ -30,13 +67,13 @@ class Recording:
     """Maps of one batch by layer name; `output` is what the model returned, or None when it stopped earlier.
 
     Attributes:
-        inputs: x, the maps (N, C, H, W) that a convolution reads, without gradient.
+        inputs: x, the maps (N, C, H, W) that a layer reads, without gradient.
         maps: Z = conv(x) + b, (N, O, P, Q).
         activated: a = phi(Z) where one pointwise activation alone consumes Z, else Z.
         map_edges, activated_edges: where the gradients dT/dZ and dT/da are taken.
     """
 
-    inputs: dict[str, Tensor] = field(default_factory=dict)
+    inputs: Reads = field(default_factory=Reads)
     maps: dict[str, Tensor] = field(default_factory=dict)
     activated: dict[str, Tensor] = field(default_factory=dict)
     map_edges: dict[str, GradientEdge] = field(default_factory=dict)
@@ -93,15 +130,15 @@ class _Recorder(fx.Interpreter):
         return value
 
     def _convolve(self, n: fx.Node, layer: LayerSpec) -> Tensor:
-        (x,), _ = self.fetch_args_kwargs_from_env(n)
+        parts, _ = self.fetch_args_kwargs_from_env(n)
         convolution = self.fetch_attr(str(n.target))
         intervention = self._asked.interventions.get(layer.name)
-        z: Tensor = convolution(x) if intervention is None else intervention(x, convolution)
+        z: Tensor = convolution(*parts) if intervention is None else intervention(_whole(parts), convolution)
         if not _finite(z):
             raise StoredDataError(
                 f"the maps of layer {layer.name} hold NaN or infinity; check the weights and the images"
             )
-        self.recording.inputs[layer.name] = x.detach()
+        self.recording.inputs.keep(layer.name, parts)
         if self._asked.keeps(layer):
             self.recording.maps[layer.name] = z
         if self._asked.gradients:
@@ -161,7 +198,7 @@ def record(
         last: stop after this layer's convolution; None runs to the model's output.
         last_activated: stop only after that layer's activation.
         gradients: keep gradient edges, so that `Recording.gradients` can be asked.
-        interventions: replaced convolutions by layer name.
+        interventions: replaced convolutions (and sums) by layer name.
         sparing: keep the maps Z of these layers only, and no dT/da behind a ReLU, where a dT/da = a dT/dZ: what
             scores need, in less memory.
 

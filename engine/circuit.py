@@ -4,6 +4,9 @@
 2. select the kernels (selection.py), and controls of the same size (controls.py);
 3. run the masked networks on `check` images and correlate the target's response with the unmasked one (verify.py);
 4. store the circuit with its evidence in one transaction.
+
+A circuit is made of kernels, and of the identities of sums that their paths need; only kernels are counted. Gates lie
+on no path of kernels: they have scores, but belong to no circuit (other than one whose target they are).
 """
 
 import hashlib
@@ -16,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from viscnn.engine.bundle import Bundle
-from viscnn.engine.connectivity import LayerScores, Mask, Network
+from viscnn.engine.connectivity import Mask
 from viscnn.engine.criteria import CRITERIA, criterion_called
 from viscnn.engine.output import parse_output
 from viscnn.engine.run import QueryReport, QuerySpec, read_scores, run_query
@@ -24,10 +27,10 @@ from viscnn.engine.scoring import Running
 from viscnn.engine.selection import SCALES, Selection, select
 from viscnn.engine.target import Target, resolve
 from viscnn.engine.verify import ABLATIONS, Evidence, VerifySpec, check_images, verify
+from viscnn.engine.wiring import filter_uids, layer_network, source_numbers, target_numbers
 from viscnn.errors import ExpressionError, NotInGraph, StoredDataError, nearest
 from viscnn.graph import Graph
 from viscnn.ingest.architecture import Architecture
-from viscnn.ingest.rows import channel_names
 
 __all__ = [
     "DEFAULT_SCALE",
@@ -74,36 +77,9 @@ class CircuitReport:
     spec: CircuitSpec
     selection: Selection
     evidence: Evidence
-    inputs: dict[str, list[int]]  # kept kernel inputs by filter uid
-    target_layer_index: int
+    inputs: dict[str, list[int]]  # kept kernel inputs by filter uid; of a sum, its kept addends
+    target_layers: tuple[str, ...]
     warnings: tuple[str, ...] = ()
-
-
-def filter_uids(model: str, architecture: Architecture) -> list[str]:
-    """The uids of all filters in the numbering of `layer_network`: input channels first, then layer by layer."""
-    names = channel_names(architecture.input_shape[0])
-    return [f"{model}/input/{name}" for name in names] + [
-        f"{model}/{layer.name}/{channel}" for layer in architecture.layers for channel in range(layer.filters)
-    ]
-
-
-def layer_network(model: str, architecture: Architecture, kernels: list[NDArray[np.float64]]) -> Network:
-    """The network of a sequential architecture for selection, with kernel scores (filters, inputs) per layer."""
-    start, sources = architecture.input_shape[0], 0
-    network = []
-    for layer, scores in zip(architecture.layers, kernels, strict=True):
-        first = np.array([layer.source_start(output) for output in range(layer.filters)])
-        network.append(
-            LayerScores(
-                uid=f"{model}/{layer.name}",
-                kernel=scores,
-                source_of=sources + first[:, None] + np.arange(layer.inputs)[None, :],
-                target_of=np.arange(start, start + layer.filters),
-                positions=layer.positions,
-            )
-        )
-        sources, start = start, start + layer.filters
-    return tuple(network)
 
 
 def run_circuit(
@@ -143,7 +119,7 @@ def extract(graph: Graph, bundle: Bundle, query: QueryReport, target: Target, sp
     architecture = bundle.architecture
     network = layer_network(bundle.name, architecture, _stored_kernels(graph, bundle, query.uid))
     targets = target_numbers(architecture, target)
-    sources = np.arange(architecture.input_shape[0])
+    sources = source_numbers(architecture)
     selection = select(
         network,
         targets,
@@ -164,7 +140,7 @@ def extract(graph: Graph, bundle: Bundle, query: QueryReport, target: Target, sp
         selection=selection,
         evidence=evidence,
         inputs=_kept_inputs(bundle.name, architecture, selection.mask),
-        target_layer_index=max(layer.index for layer, _ in target.filters),
+        target_layers=tuple(layer.name for layer, _ in target.filters),
         warnings=(*query.warnings, *_caveats(selection, evidence)),
     )
 
@@ -196,20 +172,8 @@ def _stored_kernels(graph: Graph, bundle: Bundle, uid: str) -> list[NDArray[np.f
     return kernels
 
 
-def target_numbers(architecture: Architecture, target: Target) -> NDArray[np.int64]:
-    """Numbers of the filters that the circuit must reach: those that T reads (the last layer's, for logits)."""
-    ends = np.cumsum([architecture.input_shape[0], *(layer.filters for layer in architecture.layers)])
-    starts = dict(zip((layer.name for layer in architecture.layers), ends[:-1], strict=True))
-    return np.concatenate(
-        [
-            starts[layer.name] + np.array(range(layer.filters) if channels is None else channels, dtype=np.int64)
-            for layer, channels in target.filters
-        ]
-    )
-
-
 def _kept_inputs(model: str, architecture: Architecture, mask: Mask) -> dict[str, list[int]]:
-    """Kept kernel inputs by filter uid; the filters without any are not in the circuit."""
+    """Kept kernel inputs by filter uid, of a sum its kept addends; filters without any are not in the circuit."""
     return {
         f"{model}/{layer.name}/{channel}": np.flatnonzero(kept[channel]).tolist()
         for layer, kept in zip(architecture.layers, mask, strict=True)
@@ -223,14 +187,16 @@ def _uid(model: str, query: str, target: str, spec: CircuitSpec) -> str:
 
 
 def store(graph: Graph, report: CircuitReport) -> None:
-    """Write a verified circuit in one transaction; raises StoredDataError when fewer kernels are stored than kept."""
+    """Write a verified circuit in one transaction; raises StoredDataError when fewer filters are stored than kept."""
     rows = [{"uid": uid, "kernelInputs": inputs} for uid, inputs in report.inputs.items()]
     written = graph.write("write/save_circuit", uid=report.uid, properties=_properties(report), rows=rows)
     if not written:
         raise StoredDataError(f"model {report.model} or query {report.query} was removed meanwhile; nothing is stored")
-    if written[0]["kernels"] != report.selection.kernels:
-        stored, sent = written[0]["kernels"], report.selection.kernels
-        raise StoredDataError(f"circuit {report.uid}: {sent} kernels were sent, {stored} are stored; run it again")
+    for what, sent in (("filters", len(rows)), ("kernels", report.selection.kernels)):
+        if written[0][what] != sent:
+            raise StoredDataError(
+                f"circuit {report.uid}: {sent} {what} were sent, {written[0][what]} are stored; run it again"
+            )
 
 
 def _properties(report: CircuitReport) -> dict[str, Any]:
@@ -238,7 +204,7 @@ def _properties(report: CircuitReport) -> dict[str, Any]:
     return {
         "model": report.model,
         "target": report.target,
-        "targetLayerIndex": report.target_layer_index,
+        "targetLayers": list(report.target_layers),
         "query": report.query,
         "scale": report.spec.scale,
         "keep": report.spec.keep,

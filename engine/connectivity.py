@@ -1,12 +1,18 @@
 """Which kernels lie on a path from an input channel to a target.
 
-A network is a tuple of layers in depth order over one numbering of all filters, input channels included. Nothing
-here assumes a chain: a layer may read filters of any earlier layers, in any order, so concatenations, groups and
-branches need no case of their own.
+A network is a tuple of layers in the order of execution over one numbering of all filters, input channels included.
+Nothing here assumes a chain: a layer may read filters of any earlier layers, in any order, so concatenations, groups
+and branches need no case of their own.
+
+A sum is a layer of *identities*: entry (o, i) joins filter o of the sum to its i-th addend. They carry paths as kernels
+do, but they are no kernels: nothing counts them. A gate's filters are read by no kernel, so it lies on no path (unless
+it is the target itself).
 """
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +20,7 @@ from numpy.typing import NDArray
 from viscnn.errors import StoredDataError
 
 __all__ = [
+    "NO_SOURCE",
     "LayerScores",
     "Mask",
     "Network",
@@ -28,17 +35,23 @@ __all__ = [
     "upstream",
 ]
 
+NO_SOURCE = -1
+"""Stands for the filter that is read where an input map is always zero: such a kernel lies on no path."""
+
+T = TypeVar("T", bound=np.generic)
+
 
 @dataclass(frozen=True, eq=False)
 class LayerScores:
-    """The kernels of one layer, their scores and the filters they join.
+    """The kernels of one layer, or the identities of a sum, their scores and the filters they join.
 
     Attributes:
         uid: the layer's uid, such as `mnist/conv2`.
         kernel: scores, (outputs, inputs per group), element (o, i) belonging to the kernel W[o, i].
-        source_of: number of the filter that kernel (o, i) reads, same shape.
+        source_of: number of the filter that kernel (o, i) reads, same shape; NO_SOURCE where there is none.
         target_of: number of the filter that output o is, (outputs,).
         positions: height times width of the layer's output map.
+        identity: whether it is a sum: its entries are identities, which are never counted as kernels nor ranked.
 
     Raises:
         StoredDataError: when the shapes contradict each other.
@@ -49,6 +62,7 @@ class LayerScores:
     source_of: NDArray[np.int64]
     target_of: NDArray[np.int64]
     positions: int
+    identity: bool = False
 
     def __post_init__(self) -> None:
         shape = self.kernel.shape
@@ -58,10 +72,33 @@ class LayerScores:
                 f"{self.target_of.shape}; expected (o, i), (o, i) and (o,): ingest the model again"
             )
 
+    @cached_property
+    def joined(self) -> NDArray[np.bool_]:
+        """(outputs, inputs) the entries that read a filter."""
+        found: NDArray[np.bool_] = self.source_of != NO_SOURCE
+        return found
+
+    def of_sources(self, values: NDArray[T]) -> NDArray[T]:
+        """`values` (filters,) of the filter that each entry reads, (outputs, inputs); any value where it reads none."""
+        if self.alike:
+            return np.broadcast_to(values[self.source_of[0]], self.source_of.shape)
+        return values[self.source_of]
+
+    def read_by(self, kept: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """Numbers of the filters that `kept` entries read, some of them perhaps several times."""
+        found: NDArray[np.int64] = self.source_of[0][kept.any(axis=0)] if self.alike else self.source_of[kept]
+        some: NDArray[np.int64] = found[found != NO_SOURCE]
+        return some
+
+    @cached_property
+    def alike(self) -> bool:
+        """Whether all outputs read the same filters, by the way the array is laid out: then one row is looked at."""
+        return len(self.source_of) > 0 and self.source_of.strides[0] == 0
+
 
 Network = tuple[LayerScores, ...]
 Mask = tuple[NDArray[np.bool_], ...]
-"""Kept kernels, one (outputs, inputs per group) array per layer."""
+"""Kept kernels and identities, one (outputs, inputs per group) array per layer."""
 Values = tuple[NDArray[np.float64], ...]
 """One number per kernel, arrays as in `Mask`."""
 
@@ -73,9 +110,9 @@ def filter_count(network: Network) -> int:
     )
 
 
-def kernel_count(mask: Mask) -> int:
-    """Number of kept kernels."""
-    return sum(int(np.count_nonzero(kept)) for kept in mask)
+def kernel_count(network: Network, mask: Mask) -> int:
+    """Number of kept kernels, identities left out."""
+    return sum(int(np.count_nonzero(kept)) for layer, kept in zip(network, mask, strict=True) if not layer.identity)
 
 
 def filter_flags(network: Network, numbers: Iterable[int]) -> NDArray[np.bool_]:
@@ -102,24 +139,24 @@ def makers(network: Network) -> NDArray[np.int64]:
     for index, layer in enumerate(network):
         maker[layer.target_of] = index
     for index, layer in enumerate(network):
-        if (maker[layer.source_of] >= index).any():
+        if (layer.joined & (layer.of_sources(maker) >= index)).any():
             raise StoredDataError(
-                f"layer {layer.uid} reads filters that are made later; list the layers in depth order"
+                f"layer {layer.uid} reads filters that are made later; list the layers in the order of execution"
             )
     return maker
 
 
 def kept_filters(network: Network, mask: Mask) -> NDArray[np.bool_]:
-    """(filters,) filters at either end of a kept kernel."""
+    """(filters,) filters at either end of a kept kernel or identity."""
     flags = np.zeros(filter_count(network), dtype=np.bool_)
     for layer, kept in zip(network, mask, strict=True):
-        flags[layer.source_of[kept]] = True
+        flags[layer.read_by(kept)] = True
         flags[layer.target_of[kept.any(axis=1)]] = True
     return flags
 
 
 def upstream(network: Network, targets: Iterable[int], sources: Iterable[int] | None = None) -> Mask:
-    """Kernels of the whole network that lie on any path from an input channel (or from `sources`) to a target."""
+    """Kernels and identities of the whole network on any path from an input channel (or `sources`) to a target."""
     if sources is None:
         sources = np.flatnonzero(makers(network) < 0)
     every = tuple(np.ones(layer.kernel.shape, dtype=np.bool_) for layer in network)
@@ -127,22 +164,22 @@ def upstream(network: Network, targets: Iterable[int], sources: Iterable[int] | 
 
 
 def effective(network: Network, mask: Mask, targets: Iterable[int], sources: Iterable[int]) -> Mask:
-    """Kernels of `mask` that lie on a path from a source to a target inside `mask`.
+    """Kernels and identities of `mask` that lie on a path from a source to a target inside `mask`.
 
-    Forward reachability and backward reachability, layer by layer: a kernel is on a path exactly if a source reaches
-    its own source and its own target reaches a target.
+    Forward reachability and backward reachability, layer by layer: one is on a path exactly if a source reaches its
+    own source and its own target reaches a target. So identities of `mask` remain exactly where a path needs them.
     """
     reached = filter_flags(network, sources)
     live = []
     for layer, kept in zip(network, mask, strict=True):
-        fed = kept & reached[layer.source_of]
+        fed = kept & layer.joined & layer.of_sources(reached)
         reached[layer.target_of] |= fed.any(axis=1)
         live.append(fed)
     needed = filter_flags(network, targets)
     for index in reversed(range(len(network))):
         layer = network[index]
         live[index] &= needed[layer.target_of][:, None]
-        needed[layer.source_of[live[index]]] = True
+        needed[layer.read_by(live[index])] = True
     return tuple(live)
 
 
@@ -151,13 +188,15 @@ def strongest_path(network: Network, strengths: Values, targets: Iterable[int], 
 
     Kernels of strength -inf are never used; without any path the mask is empty. Of several kernels into a filter that
     give the same bottleneck, the strongest is taken, then the one of lowest input; of several targets, the first.
+    Identities are as strong as given: more than every kernel, if they are to weaken no path, but finite.
     """
     best = np.where(filter_flags(network, sources), np.inf, -np.inf)
     choices = []
     for layer, strength in zip(network, strengths, strict=True):
-        through = np.minimum(best[layer.source_of], strength)
+        through = np.where(layer.joined, np.minimum(layer.of_sources(best), strength), -np.inf)
         top = through.max(axis=1)
-        choices.append(np.where(through == top[:, None], strength, -np.inf).argmax(axis=1))
+        tied = layer.joined & (through == top[:, None])
+        choices.append(np.where(tied, strength, -np.inf).argmax(axis=1))
         best[layer.target_of] = np.maximum(best[layer.target_of], top)
     path = tuple(np.zeros(layer.kernel.shape, dtype=np.bool_) for layer in network)
     end = max(targets, key=lambda number: float(best[number]), default=None)

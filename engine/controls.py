@@ -6,8 +6,14 @@ first the filters of each layer are chosen among those that feed the filters alr
 cover every kept filter on both sides (an assignment problem), then more in order of preference. In chains of dense
 layers the sizes are always met, because the circuit itself meets them; with groups and branches the cover is greedy,
 and `size_gaps` tells where a control came out smaller.
+
+A sum has filters to choose like any layer, and as many are kept as in the circuit. Its identities are free: all between
+kept filters are kept, and of the filters of a layer as many as in the circuit are read by one (they need no kernel to
+be read). What a filter of a sum is liked for is handed on to its addends, so that a filter is liked for the kernels
+that read it, whether or not additions lie between.
 """
 
+from collections import defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -16,6 +22,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from viscnn.engine.connectivity import (
+    NO_SOURCE,
     LayerScores,
     Mask,
     Network,
@@ -42,7 +49,7 @@ def random_control(
 
     Args:
         selection: the circuit whose size per layer is copied.
-        network: layers in depth order.
+        network: layers in the order of execution.
         targets: numbers of the target filters; where the circuit keeps only some of them, as many are kept.
         sources: numbers of the input channels.
         seed: of the draw.
@@ -90,11 +97,12 @@ def magnitude_control(
 def size_gaps(network: Network, circuit: Mask, control: Mask) -> dict[str, tuple[int, int]]:
     """Layers where a control's size differs: uid -> (kernels, filters) of the control less those of the circuit.
 
-    Input channels stand under `input`; empty when all sizes agree.
+    Input channels stand under `input`; identities are not counted; empty when all sizes agree.
     """
     maker = makers(network)
     names = ["input", *(layer.uid for layer in network)]
-    kernels = [0, *(int(ours.sum()) - int(theirs.sum()) for theirs, ours in zip(circuit, control, strict=True))]
+    pairs = zip(network, circuit, control, strict=True)
+    kernels = [0, *(0 if layer.identity else int(ours.sum()) - int(theirs.sum()) for layer, theirs, ours in pairs)]
     filters = _per_maker(maker, kept_filters(network, control)) - _per_maker(maker, kept_filters(network, circuit))
     gaps = {name: (kernel, int(gap)) for name, kernel, gap in zip(names, kernels, filters, strict=True)}
     return {name: gap for name, gap in gaps.items() if gap != (0, 0)}
@@ -125,9 +133,10 @@ def _control(
     allowed = upstream(network, targets, sources)
     wanted = [int(kept.sum()) for kept in selection.mask]
     if not repaired:
-        return tuple(_first(*each) for each in zip(allowed, preference.kernels, wanted, strict=True))
+        layers = zip(network, allowed, preference.kernels, wanted, strict=True)
+        return tuple(may if layer.identity else _first(may, values, count) for layer, may, values, count in layers)
     is_target = filter_flags(network, targets)
-    kept = _choose_filters(selection.filters, network, allowed, is_target, preference)
+    kept = _choose_filters(selection, network, allowed, is_target, preference)
     mask = _choose_kernels(wanted, network, allowed, kept, is_target, preference.kernels)
     return effective(network, mask, targets, sources)
 
@@ -145,33 +154,55 @@ def _first(allowed: NDArray[np.bool_], values: NDArray[np.float64], count: int) 
 
 @dataclass(frozen=True, eq=False)
 class _Links:
-    """Allowed kernels as three flat arrays: filter read, filter written, value."""
+    """Allowed kernels and identities as flat arrays: filter read, filter written, value, whether it is an identity."""
 
     read: NDArray[np.int64]
     written: NDArray[np.int64]
     value: NDArray[np.float64]
+    free: NDArray[np.bool_]
 
 
 def _choose_filters(
-    circuit: NDArray[np.bool_], network: Network, allowed: Mask, is_target: NDArray[np.bool_], preference: _Preference
+    selection: Selection, network: Network, allowed: Mask, is_target: NDArray[np.bool_], preference: _Preference
 ) -> NDArray[np.bool_]:
-    """(filters,) as many of every layer as `circuit` has: targets first, then filters that feed kept ones."""
+    """(filters,) as many of every layer as the circuit has: targets first, then filters that feed kept ones."""
+    circuit = selection.filters
+    read_free = np.zeros(circuit.size, dtype=np.bool_)
+    for layer, mask in zip(network, selection.mask, strict=True):
+        if layer.identity:
+            read_free[layer.read_by(mask)] = True
     maker = makers(network)
+    readers = _readers(network, maker)
     kept = np.zeros(maker.size, dtype=np.bool_)
     unfed = np.zeros(maker.size, dtype=np.bool_)
+    worth = np.zeros(maker.size)  # what filters are liked for, to be handed on by identities into them
     for index in reversed(range(-1, len(network))):
         mine = maker == index
         quota, target_quota = int((circuit & mine).sum()), int((circuit & mine & is_target).sum())
         if index >= 0:
-            incoming = _links(network[index], allowed[index], preference.kernels[index], is_target & mine, mine=None)
-            chosen = _liked(np.unique(incoming.written), _liking(incoming.written, incoming, preference, maker.size))
-            kept[chosen[:target_quota]] = True
-        outgoing = _outgoing(network, allowed, preference.kernels, kept, mine & ~kept, index)
+            incoming = _links(network[index], allowed[index], preference.kernels[index], is_target & mine)
+            liking = _liking(incoming.written, incoming, preference, maker.size)
+            kept[_liked(np.unique(incoming.written), liking)[:target_quota]] = True
+            worth[mine] = liking[mine]
+        outgoing = _outgoing(network, allowed, preference.kernels, kept, mine & ~kept, worth, readers[index])
         liking = _liking(outgoing.read, outgoing, preference, maker.size)
         room = quota - int((kept & mine).sum())
-        kept[_feeders(outgoing, liking, unfed, room)] = True
+        chosen = _feeders(outgoing, liking, unfed, room, int((read_free & mine).sum()))
+        kept[chosen] = True
+        worth[chosen] = liking[chosen]
         unfed |= kept & mine & (index >= 0)
     return kept
+
+
+def _readers(network: Network, maker: NDArray[np.int64]) -> dict[int, list[tuple[int, NDArray[np.int64]]]]:
+    """By layer, the layers that read it: their numbers, and at which inputs (of any group) they do."""
+    found: dict[int, list[tuple[int, NDArray[np.int64]]]] = defaultdict(list)
+    for number, layer in enumerate(network):
+        read = layer.source_of[:1] if layer.alike else layer.source_of
+        made = np.where(read != NO_SOURCE, maker[read], len(network))
+        for index in np.unique(made).tolist():
+            found[index].append((number, np.flatnonzero((made == index).any(axis=0))))
+    return found
 
 
 def _links(
@@ -179,28 +210,51 @@ def _links(
     allowed: NDArray[np.bool_],
     values: NDArray[np.float64],
     written: NDArray[np.bool_],
-    *,
-    mine: NDArray[np.bool_] | None,
 ) -> _Links:
-    """Allowed kernels into the filters `written`, out of the filters `mine` (None: any)."""
+    """Allowed kernels into the filters `written`."""
     rows = np.flatnonzero(written[layer.target_of])
-    read = layer.source_of[rows]
-    grid = allowed[rows] if mine is None else allowed[rows] & mine[read]
+    return _between(layer, allowed[rows], values[rows], rows, layer.source_of[rows])
+
+
+def _between(
+    layer: LayerScores,
+    grid: NDArray[np.bool_],
+    values: NDArray[np.float64],
+    rows: NDArray[np.int64],
+    read: NDArray[np.int64],
+) -> _Links:
     targets = np.broadcast_to(layer.target_of[rows][:, None], grid.shape)
-    return _Links(read[grid], targets[grid], values[rows][grid])
+    found = read[grid]
+    return _Links(found, targets[grid], values[grid], np.full(found.size, layer.identity))
 
 
 def _outgoing(
-    network: Network, allowed: Mask, values: Values, kept: NDArray[np.bool_], mine: NDArray[np.bool_], index: int
+    network: Network,
+    allowed: Mask,
+    values: Values,
+    kept: NDArray[np.bool_],
+    mine: NDArray[np.bool_],
+    worth: NDArray[np.float64],
+    readers: list[tuple[int, NDArray[np.int64]]],
 ) -> _Links:
-    """Allowed kernels out of the filters `mine` of layer `index` into kept filters of all later layers."""
-    parts = [_links(network[n], allowed[n], values[n], kept, mine=mine) for n in range(index + 1, len(network))]
-    if not parts:
-        return _Links(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), np.empty(0))
+    """Allowed kernels, and identities, out of the filters `mine` of one layer into kept filters of its `readers`."""
+    nothing = np.empty(0, dtype=np.int64)
+    parts = [_Links(nothing, nothing, np.empty(0), np.empty(0, dtype=np.bool_))]
+    for number, columns in readers:
+        layer = network[number]
+        rows = np.flatnonzero(kept[layer.target_of])
+        read = layer.source_of[np.ix_(rows, columns)]
+        grid = allowed[number][np.ix_(rows, columns)] & mine[read]
+        if layer.identity:
+            own = np.broadcast_to(worth[layer.target_of[rows]][:, None], grid.shape)
+        else:
+            own = values[number][np.ix_(rows, columns)]
+        parts.append(_between(layer, grid, own, rows, read))
     return _Links(
         np.concatenate([part.read for part in parts]),
         np.concatenate([part.written for part in parts]),
         np.concatenate([part.value for part in parts]),
+        np.concatenate([part.free for part in parts]),
     )
 
 
@@ -216,16 +270,23 @@ def _liked(numbers: NDArray[np.int64], liking: NDArray[np.float64]) -> NDArray[n
     return numbers[np.argsort(-liking[numbers], kind="stable")]
 
 
-def _feeders(links: _Links, liking: NDArray[np.float64], unfed: NDArray[np.bool_], room: int) -> NDArray[np.int64]:
-    """Up to `room` filters that feed kept ones: first, until none is `unfed` (updated), those that feed such a one.
+def _feeders(
+    links: _Links, liking: NDArray[np.float64], unfed: NDArray[np.bool_], room: int, free: int
+) -> NDArray[np.int64]:
+    """Up to `room` filters that feed kept ones, in three passes; among equals the most liked.
 
-    One filter feeds a whole dense layer, so the first pass matters only with groups.
+    First, until none is `unfed` (updated), those that feed most of these: one filter feeds a whole dense layer, so this
+    matters only with groups and sums. Then those that an identity reads, until there are `free` of them; then any.
     """
     chosen: list[int] = []
     while len(chosen) < room and (waiting := unfed[links.written]).any():
-        best = int(_liked(np.unique(links.read[waiting]), liking)[0])
+        feeders, fed = np.unique(links.read[waiting], return_counts=True)
+        best = int(_liked(feeders[fed == fed.max()], liking)[0])
         chosen.append(best)
         unfed[links.written[links.read == best]] = False
+    by_identity = np.unique(links.read[links.free])
+    wanted = max(0, free - int(np.isin(chosen, by_identity).sum()))
+    chosen += _liked(np.setdiff1d(by_identity, chosen), liking)[:wanted].tolist()
     rest = _liked(np.setdiff1d(links.read, chosen), liking)
     return np.concatenate([np.array(chosen, dtype=np.int64), rest])[: max(room, 0)]
 
@@ -241,22 +302,28 @@ def _choose_kernels(
     is_target: NDArray[np.bool_],
     values: Values,
 ) -> Mask:
-    """Kernels between kept filters: a cover of both sides, then up to the `wanted` number per layer."""
+    """Kernels between kept filters: a cover of both sides, then up to the `wanted` number per layer; all identities."""
     usable = tuple(
-        may & kept[layer.target_of][:, None] & kept[layer.source_of]
+        may & kept[layer.target_of][:, None] & layer.of_sources(kept)
         for layer, may in zip(network, allowed, strict=True)
     )
     elsewhere = _read_earlier(network, usable, kept.size)
     unread = kept & ~is_target
+    for layer, may in zip(network, usable, strict=True):
+        if layer.identity:
+            unread[layer.read_by(may)] = False
     mask = []
     for index in reversed(range(len(network))):
         layer, may = network[index], usable[index]
+        if layer.identity:
+            mask.append(may)
+            continue
         order = np.argsort(-values[index][may], kind="stable")
         place = np.full(may.shape, order.size, dtype=np.int64)
         place.flat[np.flatnonzero(may)[order]] = np.arange(order.size)
         chosen = _cover(layer, may, place, (unread & ~elsewhere[index], unread), wanted[index])
         chosen |= _first(may & ~chosen, -place.astype(np.float64), max(0, wanted[index] - int(chosen.sum())))
-        unread[layer.source_of[chosen]] = False
+        unread[layer.read_by(chosen)] = False
         mask.append(chosen)
     return tuple(reversed(mask))
 
@@ -267,7 +334,7 @@ def _read_earlier(network: Network, usable: Mask, count: int) -> list[NDArray[np
     found = []
     for layer, may in zip(network, usable, strict=True):
         found.append(read.copy())
-        read[layer.source_of[may]] = True
+        read[layer.read_by(may)] = True
     return found
 
 
@@ -301,8 +368,8 @@ def _cover(
 def _waiting(layer: LayerScores, chosen: NDArray[np.bool_], wish: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Kernels whose source is wished for and not read by a chosen kernel."""
     waiting = wish.copy()
-    waiting[layer.source_of[chosen]] = False
-    return waiting[layer.source_of]
+    waiting[layer.read_by(chosen)] = False
+    return layer.of_sources(waiting)
 
 
 def _matching(layer: LayerScores, may: NDArray[np.bool_], place: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -13,6 +13,7 @@ position is one number. All others go to the first of these tiers that can run h
 
 import importlib
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from types import ModuleType
@@ -25,7 +26,7 @@ from viscnn.engine.geometry import EdgeProducts, Geometry, MapProducts
 from viscnn.engine.padding import padded
 from viscnn.errors import InputError, nearest
 
-__all__ = ["Tier", "edge_products", "map_products", "tier_of", "tiers"]
+__all__ = ["Tier", "addend_products", "edge_products", "map_products", "tier_of", "tiers"]
 
 _MODULES = {"native": "native", "triton": "triton_products", "numba": "numba_products", "torch": "edge_maps"}
 _OF_DEVICE = {"cpu": ("native", "numba"), "cuda": ("triton",)}
@@ -76,6 +77,16 @@ def map_products(maps: Tensor, gradient: Tensor) -> MapProducts:
         return MapProducts(*_module("native").map_products(maps, gradient))
     products = (maps * gradient).flatten(2)
     return MapProducts(torch.linalg.vector_norm(products, ord=1, dim=2), products.sum(dim=2))
+
+
+def addend_products(addends: Sequence[Tensor], gradient: Tensor, *, signed: bool = False) -> EdgeProducts:
+    """What `edge_products` returns for the identities of a sum, whose edge maps are its addends (N, O, P, Q)."""
+    each = [map_products(addend, gradient) for addend in addends]
+    absolute = torch.stack([of.absolute.sum(dim=0) for of in each], dim=1)
+    if not signed:
+        return EdgeProducts(absolute)
+    plain = torch.stack([of.signed.sum(dim=0) for of in each], dim=1)
+    return EdgeProducts(absolute, plain, torch.stack([of.signed.abs().sum(dim=0) for of in each], dim=1))
 
 
 def tier_of(x: Tensor) -> str:

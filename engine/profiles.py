@@ -30,7 +30,8 @@ class ClassProfiles:
     """Filter `taylor` scores towards the loss, class by class.
 
     Attributes:
-        filters: (filters, classes) per layer in depth order: the mean over the images of a class; 0 where it has none.
+        filters: (filters, classes) per layer in the order of execution: the mean over the images of a class, 0 where
+            it has none.
         images: (classes,) how many images of each class there were.
         skipped: paths of images that could not be decoded.
         unlabelled: images whose label is no class of the model; they are in no profile.
@@ -82,11 +83,12 @@ class _Profiles:
         numbers = torch.tensor([label for label in labels if label is not None])
         batch = Batch(on_device(self._architecture, device()), images, self._target, labels=labels)
         with torch.no_grad():
-            found = [taylor_filters(maps).double().cpu().T for maps in batch.layers]
+            found = {maps.layer.name: taylor_filters(maps).double().cpu().T for maps in batch.layers}
 
         def add() -> None:
-            for sums, each in zip(self.filters, found, strict=True):
-                sums.index_add_(1, numbers, each)
+            for layer, sums in zip(self._architecture.layers, self.filters, strict=True):
+                if layer.name in found:
+                    sums.index_add_(1, numbers, found[layer.name])
             self.images.index_add_(0, numbers, torch.ones_like(numbers))
 
         return add

@@ -8,8 +8,9 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,8 @@ from viscnn.engine.sums import SetScores
 from viscnn.engine.target import Target, resolve
 from viscnn.errors import ExpressionError, StoredDataError
 from viscnn.graph import Graph
-from viscnn.graph_scores import ScoredLayer, activate_scores, save_importance, save_scores
+from viscnn.graph_scores import ScoredLayer, activate_scores, save_importance, save_scores, stored_scores
+from viscnn.ingest.architecture import Architecture
 
 __all__ = [
     "DEFAULT_OUTPUT",
@@ -56,10 +58,14 @@ class QuerySpec:
 
 @dataclass(frozen=True)
 class QueryReport:
-    """A scored query: arrays per layer in depth order, and what it rests on."""
+    """A scored query: arrays per layer in the order of execution, and what it rests on.
+
+    Of a sum, `kernels` are the scores of its identities, (filters, addends).
+    """
 
     uid: str
     model: str
+    architecture: Architecture = field(repr=False)
     text: str
     input: str
     output: str
@@ -190,6 +196,7 @@ def _report(
     return QueryReport(
         uid=_uid(bundle, str(expression), target.text, criterion.text, keys),
         model=bundle.name,
+        architecture=bundle.architecture,
         text=f"{expression} -> {target.text} [{criterion.text}]",
         input=str(expression),
         output=target.text,
@@ -296,7 +303,8 @@ def _save(graph: Graph, bundle: Bundle, spec: QuerySpec, report: QueryReport) ->
         if not graph.write("write/save_query", model=bundle.name, uid=report.uid, properties=_properties(report)):
             raise StoredDataError(f"model {bundle.name} was removed while it was scored; nothing is stored")
         layers = zip(bundle.architecture.layers, report.filters, report.kernels, strict=True)
-        save_scores(graph, report.uid, [ScoredLayer(f"{bundle.name}/{layer.name}", *of) for layer, *of in layers])
+        scored = [ScoredLayer(f"{bundle.name}/{layer.name}", *of) for layer, *of in layers]
+        save_scores(graph, report.uid, scored, replace=False)
     if _is_importance(graph, bundle, spec, report):
         save_importance(graph, report.uid)
 
@@ -340,15 +348,23 @@ def _properties(report: QueryReport) -> dict[str, Any]:
 def read_scores(
     graph: Graph, uid: str, filters: list[int]
 ) -> tuple[list[NDArray[np.float64]], list[NDArray[np.float64]]]:
-    """Stored kernel and filter scores of a query per layer; `filters` are the layers' numbers of filters."""
-    rows = graph.read("read/query_scores", uid=uid)
-    kernels, scores, start = [], [], 0
-    for count in filters:
-        part = rows[start : start + count]
-        kernels.append(np.array([row["kernelScores"] for row in part], dtype=np.float64))
-        scores.append(np.array([row["score"] for row in part], dtype=np.float64))
-        start += count
-    return kernels, scores
+    """Stored kernel and filter scores of a query per layer; `filters` are the layers' numbers of filters.
+
+    Raises:
+        NotInGraph: no complete query of that uid.
+        StoredDataError: it has scores of other filters.
+    """
+    scores = stored_scores(graph, uid)
+    ends = np.cumsum([0, *filters])
+    if len(scores.filters) != ends[-1]:
+        raise StoredDataError(
+            f"query {uid} has scores of {len(scores.filters)} filters, its model has {ends[-1]}; run the query again"
+        )
+    kernels = []
+    for first, end in pairwise(ends.tolist()):
+        part = scores.kernels[scores.starts[first] : scores.starts[end]]
+        kernels.append(part.reshape(end - first, -1) if part.size % (end - first) == 0 else part.reshape(1, -1))
+    return kernels, np.split(scores.filters, ends[1:-1])
 
 
 if __name__ == "__main__":  # torchrun -m viscnn.engine.run

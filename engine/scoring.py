@@ -23,13 +23,15 @@ from torch import Tensor
 
 from viscnn.config import cache_folder
 from viscnn.engine.baseline import baseline_hash, mean_image
-from viscnn.engine.batch import Batch, scored_layers, together
+from viscnn.engine.batch import Batch, together
 from viscnn.engine.bundle import Bundle
 from viscnn.engine.criteria import Criterion
 from viscnn.engine.device import device, on_device
 from viscnn.engine.streaming import Alone, Group, run_through
 from viscnn.engine.sums import SetScores, Sums, read_scores, write_scores
 from viscnn.engine.target import Logit, Target
+from viscnn.engine.wiring import upstream_of
+from viscnn.ingest.architecture import Architecture
 from viscnn.progress import Progress, silent
 
 __all__ = ["Job", "Running", "score_images", "score_jobs", "score_key"]
@@ -117,7 +119,7 @@ def _hashes(bundle: Bundle, indices: tuple[int, ...], skipped: tuple[str, ...]) 
 def _rounds(bundle: Bundle, indices: tuple[int, ...], key: str, job: Job, running: Running) -> SetScores:
     """The scores of the last round of an iterative criterion."""
     criterion, masks = job.criterion, dict[str, Tensor]()
-    scored = scored_layers(bundle.architecture, job.target)
+    rivals = _rivals(bundle.architecture, job.target)
     for done in range(1, criterion.rounds + 1):
         accumulator = _Jobs(bundle, [job], masks)
         skipped = run_through(
@@ -129,22 +131,37 @@ def _rounds(bundle: Bundle, indices: tuple[int, ...], key: str, job: Job, runnin
             **vars(running),
         )
         result = accumulator.sums[0].result(_hashes(bundle, indices, skipped), skipped)
-        kernels = {layer.name: each for layer, each in zip(scored, accumulator.sums[0].kernels, strict=False)}
-        masks = _pruned(criterion, job.target, kernels, done)
+        if done < criterion.rounds:
+            masks = _pruned(criterion, rivals, accumulator.sums[0].kernels, done)
     return result
 
 
-def _pruned(criterion: Criterion, target: Target, kernels: dict[str, Tensor], done: int) -> dict[str, Tensor]:
-    """Masks from the kernels upstream of the target: of its own layer only those into the filters that it reads."""
-    assert criterion.prune is not None
-    layer, channels = target.filters[-1]
-    if target.last is None or channels is None:
-        return criterion.prune(kernels, done, **criterion.parameters)
-    rows = list(channels)
-    masks = criterion.prune({**kernels, layer.name: kernels[layer.name][rows]}, done, **criterion.parameters)
-    of_layer = torch.zeros_like(kernels[layer.name])
-    of_layer[rows] = masks[layer.name]
-    return {**masks, layer.name: of_layer}
+def _rivals(architecture: Architecture, target: Target) -> dict[str, tuple[int, Tensor]]:
+    """What rounds choose from: number and upstream kernels (filters, inputs) of the layers that have some.
+
+    All others stay: the identities of sums, and the kernels of gates.
+    """
+    numbered = enumerate(zip(architecture.layers, upstream_of(architecture, target), strict=True))
+    return {
+        layer.name: (number, torch.from_numpy(upstream))
+        for number, (layer, upstream) in numbered
+        if upstream.any() and not layer.is_sum
+    }
+
+
+def _pruned(
+    criterion: Criterion, rivals: Mapping[str, tuple[int, Tensor]], kernels: Sequence[Tensor], done: int
+) -> dict[str, Tensor]:
+    """Masks of the layers that have kernels upstream of the target; kernels that are not upstream stay."""
+    if criterion.prune is None or not rivals:
+        return {}
+    of = {name: kernels[number][upstream] for name, (number, upstream) in rivals.items()}
+    kept = criterion.prune(of, done, **criterion.parameters)
+    masks = {}
+    for name, (number, upstream) in rivals.items():
+        masks[name] = torch.ones_like(kernels[number])
+        masks[name][upstream] = kept[name]
+    return masks
 
 
 class _Jobs:

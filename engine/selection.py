@@ -3,6 +3,9 @@
 The plain top-k leaves dead ends: kernels whose source nothing feeds, or whose target leads nowhere. The sets of
 *effective* kernels (those on a path) grow with k, so the largest k' whose effective set still has the asked size is
 found by binary search: no kernel of the budget is wasted on a dead end, and the best-ranked ones are kept.
+
+Identities (of sums) cost nothing and have no rank: every search starts with all of them, and those remain that lie on
+a path of kept kernels.
 """
 
 from bisect import bisect_right
@@ -30,13 +33,16 @@ SCALES = ("sum", "layer-l2", "raw")
 """How layers are made comparable: score x positions (the estimated change of T), score / L2 norm of the layer's
 scores (Molchanov et al. 2017), or the score as it is."""
 
+FREE = -1
+"""The place of an identity."""
+
 
 @dataclass(frozen=True, eq=False)
 class Selection:
     """A circuit: kernels that all lie on paths from input channels to a target.
 
     Attributes:
-        mask: kept kernels, one (outputs, inputs per group) array per layer.
+        mask: kept kernels and identities, one (outputs, inputs per group) array per layer.
         asked_kernels: how many kernels the kept fraction amounts to.
         kernels: how many are kept; below `asked_kernels` where the next larger set of paths would exceed it or
             positive scores run out, above it only where one path alone is longer.
@@ -45,7 +51,7 @@ class Selection:
         filters: (filters,) filters at either end of a kept kernel.
         collapsed: no set of top-ranked kernels of at most the asked size holds a path, so the strongest path (which
             is empty where every path has a kernel of rank <= 0) stands in.
-        ranks: the rank value of each kernel; higher is better.
+        ranks: the rank value of each kernel; higher is better. Those of identities choose nothing here.
     """
 
     mask: Mask
@@ -62,7 +68,7 @@ def rank_values(network: Network, *, scale: str, signed: bool = False, excitator
     """What kernels are ranked by, one (outputs, inputs per group) array per layer.
 
     Args:
-        network: layers in depth order.
+        network: layers in the order of execution.
         scale: one of `SCALES`.
         signed: the scores come from a signed criterion, so rank by absolute value.
         excitatory: rank a signed criterion by value, so that only kernels which raise T are chosen.
@@ -105,7 +111,7 @@ def select(
     """The circuit of the `keep` highest-ranked share of the kernels upstream of `targets`.
 
     Args:
-        network: layers in depth order.
+        network: layers in the order of execution.
         targets: numbers of the filters to be reached; the circuit reaches at least one.
         sources: numbers of the input channels.
         keep: share of the upstream kernels, in (0, 1]; at least one kernel is asked for.
@@ -123,12 +129,13 @@ def select(
         raise ExpressionError(f"the kept fraction {keep} is not above 0 and at most 1; give for example 0.1")
     ranks = rank_values(network, scale=scale, signed=signed, excitatory=excitatory)
     candidates = upstream(network, targets, sources)
-    total = kernel_count(candidates)
+    total = kernel_count(network, candidates)
     if total == 0:
-        raise StoredDataError(f"no path leads from the input channels to the targets {[int(x) for x in targets][:5]}")
+        some = [int(x) for x in targets][:5]
+        raise StoredDataError(f"no path with a kernel leads from the input channels to the targets {some}")
     asked = max(1, round(keep * total))
     mask, collapsed = _best_paths(network, ranks, candidates, asked, targets, sources)
-    kernels = kernel_count(mask)
+    kernels = kernel_count(network, mask)
     return Selection(
         mask=mask,
         asked_kernels=asked,
@@ -149,26 +156,35 @@ def _best_paths(
     targets: Collection[int] | NDArray[np.int64],
     sources: Collection[int] | NDArray[np.int64],
 ) -> tuple[Mask, bool]:
-    """The largest set of top-ranked kernels on paths that has at most `asked`; else the strongest path, and True."""
-    places, ranked = _places(ranks, candidates)
+    """The largest set of top-ranked kernels on paths that has at most `asked`; else the strongest path, and True.
+
+    A path of identities alone is a set of no kernels, and smaller than any size.
+    """
+    places, ranked = _places(network, ranks, candidates)
 
     def paths(count: int) -> Mask:
         return effective(network, tuple(place < count for place in places), targets, sources)
 
-    size = bisect_right(range(ranked + 1), asked, lo=min(asked, ranked), key=lambda count: kernel_count(paths(count)))
-    mask = paths(size - 1)
-    if kernel_count(mask) > 0:
+    def size(count: int) -> int:
+        return kernel_count(network, paths(count))
+
+    mask = paths(bisect_right(range(ranked + 1), asked, lo=min(asked, ranked), key=size) - 1)
+    if any(kept.any() for kept in mask):
         return mask, False
     strengths = tuple(np.where(place < ranked, -place.astype(np.float64), -np.inf) for place in places)
     return strongest_path(network, strengths, targets, sources), True
 
 
-def _places(ranks: Values, candidates: Mask) -> tuple[tuple[NDArray[np.int64], ...], int]:
-    """Each kernel's place in the global order (0 is best), and how many have one; the others get that number."""
+def _places(network: Network, ranks: Values, candidates: Mask) -> tuple[tuple[NDArray[np.int64], ...], int]:
+    """Each kernel's place in the global order (0 is best), and how many have one; the others get that number.
+
+    Identities stand before all of them.
+    """
     values = np.concatenate([rank.ravel() for rank in ranks])
     chosen = np.concatenate([mask.ravel() for mask in candidates]) & (values > 0)
-    listed = np.flatnonzero(chosen)
-    places = np.full(values.size, listed.size, dtype=np.int64)
+    kernels = np.repeat([not layer.identity for layer in network], [rank.size for rank in ranks])
+    listed = np.flatnonzero(chosen & kernels)
+    places = np.where(kernels, listed.size, FREE)
     places[listed[np.argsort(-values[listed], kind="stable")]] = np.arange(listed.size)
     ends = np.cumsum([rank.size for rank in ranks])[:-1]
     parts = np.split(places, ends)

@@ -25,10 +25,10 @@ Arrays = Mapping[str, NDArray[Any]]
 
 @dataclass(frozen=True)
 class SetScores:
-    """Mean scores over images, per layer in depth order.
+    """Mean scores over images, per layer in the order of execution.
 
     Attributes:
-        kernels: (filters, inputs per group) each.
+        kernels: (filters, inputs per group) each; of a sum the scores of its identities (filters, addends).
         filters: (filters,) each.
         totals: (images,) sum over all filters of |score| of each image.
         images: the images' hashes, in the order of `totals`.
@@ -50,6 +50,7 @@ class Sums:
 
     def __init__(self, architecture: Architecture, criterion: Criterion) -> None:
         self._layers = architecture.layers
+        self._numbers = {layer.name: number for number, layer in enumerate(architecture.layers)}
         self._criterion = criterion
         self.kernels = [torch.zeros(layer.filters, layer.inputs, dtype=torch.float64) for layer in self._layers]
         self.filters = [torch.zeros(layer.filters, dtype=torch.float64) for layer in self._layers]
@@ -63,13 +64,13 @@ class Sums:
         """The scores of one batch; they are in the sums once what is returned has been called."""
         totals = torch.zeros(len(batch.images), dtype=torch.float64)
         found = []
-        for scores in self._criterion.of(batch):
+        for layer, scores in zip(batch.scored, self._criterion.of(batch), strict=True):
             filters = scores.filter.double().cpu()  # (N, O)
             totals += filters.abs().sum(dim=1)
-            found.append((scores.kernel.cpu(), filters.sum(dim=0)))
+            found.append((self._numbers[layer.name], scores.kernel.cpu(), filters.sum(dim=0)))
 
         def add() -> None:
-            for number, (kernel, of_filters) in enumerate(found):
+            for number, kernel, of_filters in found:
                 self.kernels[number] += kernel
                 self.filters[number] += of_filters
             self.totals.extend(totals.tolist())

@@ -115,8 +115,9 @@ class Target:
     Attributes:
         text: canonical text of the output.
         terms: what T adds up.
-        filters: the filters that a circuit of this target reaches, per layer in depth order: their channels, or None
-            for all of the layer. For the loss and logits they are all filters of the last layer.
+        filters: the filters that a circuit of this target reaches, per layer in the order of execution: their
+            channels, or None for all of the layer. Where the logits are a layer, a class is its own filter there and
+            the loss all of them; else both are all filters of the layers that the head reads.
     """
 
     text: str
@@ -125,7 +126,7 @@ class Target:
 
     @property
     def last(self) -> LayerSpec | None:
-        """The deepest layer whose maps T reads; None when T reads the model's output."""
+        """The last executed layer whose maps T reads; None when T reads the model's output."""
         if any(not isinstance(term.reads, Maps) for term in self.terms):
             return None
         return self.layers[-1]
@@ -138,7 +139,7 @@ class Target:
 
     @property
     def layers(self) -> tuple[LayerSpec, ...]:
-        """The layers whose maps (Z or a) are read, in depth order."""
+        """The layers whose maps (Z or a) are read, in the order of execution."""
         return tuple(sorted({each.layer for each in self._maps}, key=lambda layer: layer.index))
 
     @property
@@ -192,14 +193,23 @@ def _filters(
     terms: tuple[Term, ...], architecture: Architecture
 ) -> tuple[tuple[LayerSpec, tuple[int, ...] | None], ...]:
     channels: dict[LayerSpec, set[int] | None] = {}
-    for term in terms:
-        maps = term.reads if isinstance(term.reads, Maps) else Maps(architecture.layers[-1])
-        before = channels.get(maps.layer, set())
-        channels[maps.layer] = None if before is None or maps.channels is None else before.union(maps.channels)
+    for layer, some in (each for term in terms for each in _reached(term.reads, architecture)):
+        before = channels.get(layer, set())
+        channels[layer] = None if before is None or some is None else before.union(some)
     return tuple(
         (layer, None if chosen is None else tuple(sorted(chosen)))
         for layer, chosen in sorted(channels.items(), key=lambda item: item[0].index)
     )
+
+
+def _reached(reads: Reading, architecture: Architecture) -> list[tuple[LayerSpec, tuple[int, ...] | None]]:
+    """The filters that a reading depends on directly."""
+    if isinstance(reads, Maps):
+        return [(reads.layer, reads.channels)]
+    logits = [layer for layer in architecture.layers if layer.logits]
+    if logits:
+        return [(layer, (reads.number,) if isinstance(reads, Logit) else None) for layer in logits]
+    return [(layer, None) for layer in architecture.layers if layer.name in architecture.ends]
 
 
 @dataclass(frozen=True)

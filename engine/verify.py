@@ -2,8 +2,10 @@
 
 A removed kernel contributes conv(W (1 - M), x') instead of conv(W (1 - M), x), with x' nothing (`zero`), the mean
 input map over scoring images (`mean`), or another image's input map (`resample`), taken from the unmasked network;
-biases stay. The target's response, signed and (but for `@post`) before its activation, is correlated over all check
-images and positions with that of the whole network. Beside the circuit stand controls of the same size in every layer.
+biases stay. Kernels on no path to the target were never in question and stay as well: those of gates, which run whole
+on the masked network's maps. An identity of a sum that no kept path needs is removed like a kernel. The target's
+response, signed and (but for `@post`) before its activation, is correlated over all check images and positions with
+that of the whole network. Beside the circuit stand controls of the same size in every layer.
 """
 
 import contextlib
@@ -19,7 +21,7 @@ from torch import Tensor, nn
 from viscnn.engine.batch import label_tensor
 from viscnn.engine.bundle import Bundle
 from viscnn.engine.capture import Intervention, Recording, convolve, record
-from viscnn.engine.connectivity import Mask, Network
+from viscnn.engine.connectivity import Mask, Network, upstream
 from viscnn.engine.controls import magnitude_control, random_control, worst_control
 from viscnn.engine.expression import parse
 from viscnn.engine.preservation import PearsonSums, spearman, summarise
@@ -107,6 +109,8 @@ def verify(
     ]
     masks.append(worst_control(selection, network, targets, sources))
     masks.append(magnitude_control(selection, network, magnitudes, targets, sources))
+    in_question = upstream(network, targets, sources)
+    masks = [tuple(kept | ~may for kept, may in zip(mask, in_question, strict=True)) for mask in masks]
     means = _mean_inputs(bundle, target) if spec.ablation == "mean" else {}
     skipped: list[str] = []
     sums, responses = _run(bundle, target, masks, indices, means, spec, skipped)
@@ -143,7 +147,7 @@ def check_images(bundle: Bundle, text: str, limit: int) -> tuple[tuple[int, ...]
 
 
 def masked(mask: NDArray[np.bool_], replacement: Tensor | None) -> Intervention:
-    """A convolution whose removed kernels read `replacement` (maps that broadcast to x) instead of x; None is zero."""
+    """A convolution (or sum) whose removed kernels read `replacement` (maps that broadcast to x); None is zero."""
     keep = torch.from_numpy(mask.astype(np.float32))[:, :, None, None]  # (O, I, 1, 1)
 
     def run(x: Tensor, convolution: nn.Conv2d) -> Tensor:
@@ -166,6 +170,7 @@ def _run(
 ) -> tuple[list[PearsonSums], tuple[NDArray[np.float64], NDArray[np.float64]]]:
     """Correlation sums of every mask, and the whole responses of the network and of the first mask.
 
+    All that a mask leaves out is removed.
     Paths of images that cannot be decoded are added to `skipped`.
     """
     sums: list[PearsonSums | None] = [None] * len(masks)
@@ -180,7 +185,7 @@ def _run(
         replacements = means
         if others:  # each image reads the maps of the one before it, over the borders of batches
             replacements = {name: torch.cat([others[name], x[:-1]]) for name, x in recording.inputs.items()}
-            others = {name: x[-1:] for name, x in recording.inputs.items()}
+            others = {name: x[-1:].clone() for name, x in recording.inputs.items()}
         for number, mask in enumerate(masks):
             interventions = _interventions(bundle, mask, recording, replacements)
             run = _recorded(bundle, target, images, interventions)
@@ -206,6 +211,7 @@ def _recorded(
         last_activated=target.last_activated,
         gradients=False,
         interventions=interventions,
+        sparing=[layer.name for layer in target.layers],
     )
 
 
@@ -219,7 +225,7 @@ def _interventions(
     }
 
 
-def _last_inputs(bundle: Bundle, target: Target, indices: tuple[int, ...]) -> dict[str, Tensor]:
+def _last_inputs(bundle: Bundle, target: Target, indices: tuple[int, ...]) -> Mapping[str, Tensor]:
     """The input maps (1, C, H, W) of the last image: what the first one reads when images are exchanged."""
     for index in reversed(indices[1:]):
         with contextlib.suppress(ImagesError):

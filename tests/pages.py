@@ -5,11 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 from streamlit.testing.v1 import AppTest
 
 from viscnn.ui.state import View
 
-__all__ = ["APP", "PAGES", "click_in_network", "errors", "opened", "press", "texts", "type_in", "view_of"]
+__all__ = ["APP", "PAGES", "click_in_network", "errors", "opened", "press", "tables", "texts", "type_in", "view_of"]
 
 APP = Path(__file__).parent.parent / "ui" / "app.py"
 
@@ -69,6 +70,17 @@ def texts(page: AppTest) -> str:
 def view_of(page: AppTest) -> dict[str, Any]:
     found = page.query_params.get("view", ["{}"])
     return dict(json.loads(found[0] if isinstance(found, list) else found))
+
+
+def tables(page: AppTest) -> tuple[dict[str, Any], pa.Table, pa.Table]:
+    """What the 3-D view is sent: its settings, nodes and kernels."""
+    mixed = page.get("bidi_component")[0].proto.mixed
+    sent = json.loads(mixed.json)
+    nodes, kernels = (
+        pa.ipc.open_stream(mixed.arrow_blobs[sent[name]["__streamlit_arrow_ref__"]].data).read_all()
+        for name in ("nodes", "kernels")
+    )
+    return sent["cfg"], nodes, kernels
 
 
 def click_in_network(page: AppTest, value: dict[str, Any]) -> AppTest:

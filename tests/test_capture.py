@@ -123,18 +123,18 @@ def test_padded_maps_are_the_literal_ones(name: str) -> None:
 
 
 def test_maps_that_are_not_finite_name_their_layer() -> None:
-    network = nets.make("plain")
-    for name in ("conv2.bias", "conv2.weight"):
-        network.get_parameter(name).data[1] = 3e38
+    architecture = read_architecture(nets.make("plain"), nets.INPUT)
+    for parameter in architecture.convolution(architecture.layer("conv2")).parameters():
+        parameter.data[1] = 3e38
     with pytest.raises(StoredDataError, match="layer conv2 hold NaN or infinity"):
-        record(read_architecture(network, nets.INPUT), nets.images(2))
+        record(architecture, nets.images(2))
 
 
 def test_an_output_that_is_not_finite_is_refused_too() -> None:
-    network = nets.make("plain")
-    network.get_parameter("logits.weight").data[:] = 3e38
+    architecture = read_architecture(nets.make("plain"), nets.INPUT)
+    architecture.module.get_parameter("logits.weight").data[:] = 3e38
     with pytest.raises(StoredDataError, match="output"):
-        record(read_architecture(network, nets.INPUT), nets.images(2))
+        record(architecture, nets.images(2))
 
 
 def test_images_that_are_not_finite_are_refused() -> None:

@@ -12,7 +12,10 @@ from viscnn.graph import Graph
 from viscnn.queries import Query, catalogue, load, parse
 
 QUERIES = catalogue()
-READS = [name for name, query in QUERIES.items() if query.mode == "read"]
+OF_SUMS = {"read/circuit_identities", "read/subgraph_identities"}
+"""They find nothing in the toy graph, which has no sums; test_branching_graph.py has one."""
+
+READS = [name for name, query in QUERIES.items() if query.mode == "read" and name not in OF_SUMS]
 
 
 @pytest.fixture(scope="module")
@@ -230,7 +233,9 @@ def test_one_filter(graph: Graph, stored: toy.Toy) -> None:
 
 
 def test_lists_and_counts(graph: Graph, stored: toy.Toy) -> None:
-    assert graph.read("read/model_counts") == [{"layers": 2, "filters": 8, "inputChannels": 1, "kernels": 16}]
+    (counts,) = graph.read("read/model_counts")
+    assert [counts[key] for key in ("layers", "filters", "inputChannels", "kernels")] == [2, 8, 1, 16]
+    assert [counts[key] for key in ("feeds", "sums", "identities", "logits")] == [2, 0, 0, 0]
     assert [row["uid"] for row in graph.read("read/filters")][:2] == ["toy/input/gray", "toy/conv1/0"]
     assert [row["name"] for row in graph.read("read/layers")] == ["input", "conv1", "conv2"]
     assert [row["name"] for row in graph.read("read/image_sets")] == ["overall", "ant", "bee", "cat"]

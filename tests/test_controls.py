@@ -1,6 +1,7 @@
 """Control circuits: the same size as the circuit in every layer, every kernel on a path."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -149,7 +150,7 @@ def test_unrepaired_controls_copy_only_the_kernel_counts() -> None:
     assert same(plain, drawn([[0], [0], [1]], [[0, 1, 0]]))  # a dead end
     drawn_masks = [random_control(circuit, network, [4], [0], seed=seed, repaired=False) for seed in range(20)]
     assert all(kernels_per_layer(mask) == [1, 1] for mask in drawn_masks)
-    dead = [kernel_count(effective(network, mask, [4], [0])) == 0 for mask in drawn_masks]
+    dead = [kernel_count(network, effective(network, mask, [4], [0])) == 0 for mask in drawn_masks]
     assert any(dead)
     assert not all(dead)
 
@@ -187,7 +188,7 @@ def test_groups_are_covered_and_gaps_reported(name: str, seed: int, keep: float)
     network = depthwise(seed=seed)
     circuit = select(network, [20], [0, 1, 2], keep=keep, scale="raw")
     control = CONTROLS[name](circuit, network, [20], [0, 1, 2])
-    assert kernel_count(control) > 0
+    assert kernel_count(network, control) > 0
     assert same(effective(network, control, [20], [0, 1, 2]), control)
     gaps = size_gaps(network, circuit.mask, control)
     assert all(kernels <= 0 and filters <= 0 for kernels, filters in gaps.values())
@@ -228,9 +229,67 @@ def test_branches_give_controls_of_the_same_size(name: str, seed: int, keep: flo
     network = branched(seed=seed)
     circuit = select(network, [17], [0, 1], keep=keep, scale="raw")
     control = CONTROLS[name](circuit, network, [17], [0, 1])
-    assert kernel_count(control) > 0
+    assert kernel_count(network, control) > 0
     assert same(effective(network, control, [17], [0, 1]), control)
     assert size_gaps(network, circuit.mask, control) == {}
+
+
+def residual(*, seed: int, blocks: int = 3) -> Network:
+    """2 inputs, a stem of 6, blocks of 4 and 6 filters whose maps are added to those before, and a layer of 3."""
+    generator = np.random.default_rng(seed)
+    stream = np.arange(2, 8)
+    found = [layer("stem", generator.random((6, 2)), np.arange(2), stream)]
+    for number in range(blocks):
+        inner = np.arange(4) + stream.max() + 1
+        outer, total = np.arange(6) + inner.max() + 1, np.arange(6) + inner.max() + 7
+        found += [
+            layer(f"inner{number}", generator.gamma(0.5, size=(4, 6)), stream, inner),
+            layer(f"outer{number}", generator.gamma(0.5, size=(6, 4)), inner, outer),
+            replace(
+                layer(f"add{number}", generator.random((6, 2)), np.stack([outer, stream], axis=1), total), identity=True
+            ),
+        ]
+        stream = total
+    return (*found, layer("top", generator.random((3, 6)), stream, np.arange(3) + stream.max() + 1))
+
+
+@pytest.mark.parametrize("name", CONTROLS)
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("keep", [0.1, 0.3, 0.6, 1.0])
+@pytest.mark.parametrize("target", ["top", "add2"])
+def test_controls_of_residual_networks_have_the_circuits_size(name: str, seed: int, keep: float, target: str) -> None:
+    network = residual(seed=seed)
+    targets = next(one for one in network if one.uid == f"tiny/{target}").target_of.tolist()
+    circuit = select(network, targets, [0, 1], keep=keep, scale="raw")
+    control = CONTROLS[name](circuit, network, targets, [0, 1])
+    assert kernel_count(network, control) > 0
+    assert same(effective(network, control, targets, [0, 1]), control)
+    gaps = size_gaps(network, circuit.mask, control)
+    assert all(kernels <= 0 and filters <= 0 for kernels, filters in gaps.values())
+    if target == "top":
+        assert gaps == {}
+    kept = kept_filters(network, control)
+    for one, mine in zip(network, control, strict=True):
+        if one.identity:  # every identity that lies between two kept filters of paths
+            between = kept[one.target_of][:, None] & kept[one.source_of]
+            assert (mine <= between).all()
+
+
+def test_a_filter_is_liked_for_what_reads_it_beyond_additions() -> None:
+    """Filters 1, 2 and 3, 4 are added to 5, 6, of which 6 is worth more; the worst control goes by way of 5."""
+    network = (
+        layer("one", [[2], [3]], [0], [1, 2]),
+        layer("two", [[2], [3]], [0], [3, 4]),
+        replace(layer("add", [[0, 0], [0, 0]], [[1, 3], [2, 4]], [5, 6]), identity=True),
+        layer("top", [[1, 9]], [5, 6], [7]),
+    )
+    circuit = select(network, [7], [0], keep=0.5, scale="raw")
+    assert same(circuit.mask, drawn([[0], [1]], [[0], [1]], [[0, 0], [1, 1]], [[0, 1]]))
+    worst = worst_control(circuit, network, [7], [0])
+    assert same(worst, drawn([[1], [0]], [[1], [0]], [[1, 1], [0, 0]], [[1, 0]]))
+    assert size_gaps(network, circuit.mask, worst) == {}
+    plain = worst_control(circuit, network, [7], [0], repaired=False)
+    assert same(plain, drawn([[1], [0]], [[1], [0]], [[1, 1], [1, 1]], [[1, 0]]))
 
 
 def test_gaps_name_the_layer() -> None:

@@ -20,7 +20,7 @@ from viscnn.engine.run import QuerySpec, score_query
 from viscnn.engine.scoring import score_key
 from viscnn.engine.target import resolve
 from viscnn.errors import ExpressionError
-from viscnn.ingest.rows import kernel_facts
+from viscnn.ingest.kernels import kernel_facts
 
 PAGE = ROOT / "docs" / "criteria.md"
 

@@ -70,44 +70,63 @@ def test_numbers() -> None:
 
 
 def test_legend_says_how_many_of_how_many_and_what_is_left_out() -> None:
-    assert figures.legend(1234, 45712, 0.611, 0) == "1,234 of 45,712 kernels drawn (2.7 %), 61 % of the total score"
-    assert figures.legend(20, 40, 0.5, 7).endswith("; 7 left out by the cap")
-    assert figures.legend(0, 0, 0.0, 0) == "0 of 0 kernels drawn (0 %), 0 % of the total score"
+    assert figures.legend(1234, 45712, 0.611) == "1,234 of 45,712 kernels drawn (2.7 %), 61 % of the total score"
+    assert figures.legend(20, 40, 0.5, left_out=7).endswith("score; 7 left out by the cap")
+    assert figures.legend(20, 40, 0.5, not_stored=1003).endswith(
+        "score; 1,003 not stored (left out when the model was ingested)"
+    )
+    assert figures.legend(0, 0, 0.0) == "0 of 0 kernels drawn (0 %), 0 % of the total score"
 
 
-def test_discs_stand_apart_but_a_deep_network_stays_in_reach() -> None:
-    assert figures.layer_distance(2) == figures.layer_distance(1) == 1.8
-    assert figures.layer_distance(9) == 1.0
-    assert figures.layer_distance(100) == 0.9
+def test_legend_does_not_count_identities_as_kernels() -> None:
+    assert figures.legend(20, 40, 0.5, identities=8).startswith("20 of 40 kernels drawn (50 %)")
+    assert figures.legend(20, 40, 0.5, identities=8).endswith("score; 8 identities (addends of sums)")
+    cut = figures.legend(20, 40, 0.5, left_out=1, identities=8, identities_left_out=2)
+    assert cut.endswith("; 1 left out by the cap; 8 identities (addends of sums) (2 left out by the cap)")
+
+
+def test_names_are_shown_as_they_are_in_markdown() -> None:
+    assert figures.plain("_blocks.0._a_/3") == r"\_blocks.0.\_a\_/3"
+    assert figures.plain("#conv2d_1[0]") == r"\#conv2d\_1\[0\]"
+    assert figures.plain("layer1.0.conv1/25") == "layer1.0.conv1/25"
 
 
 def test_network_tables() -> None:
     filters = pd.DataFrame(
         {
             "uid": ["m/input/r", "m/conv/0"],
-            "u": [0.1, 0.2],
-            "v": [0.3, 0.4],
+            "u": [0.1, 0.25],
+            "v": [0.3, 0.5],
             "z": [0.0, 1.0],
-            "layerIndex": [0, 1],
+            "layerIndex": [0, 7],
             "shown": [0.0, 0.5],
             "inputChannel": [True, False],
         }
     )
-    nodes = figures.network_nodes(filters)
+    centres = pd.DataFrame({"u": [0.0, 1.0], "v": [0.0, -2.0]}, index=[0, 7])
+    nodes = figures.network_nodes(filters, centres)
     assert nodes.to_dict("list") == {
-        "x": [np.float32(0.1), np.float32(0.2)],
-        "y": [np.float32(0.3), np.float32(0.4)],
-        "z": [0.0, np.float32(1.8)],
-        "layer": [0, 1],
+        "x": [np.float32(0.1), 1.25],
+        "y": [np.float32(0.3), -1.5],
+        "z": [0.0, 1.0],
+        "layer": [0, 7],
         "score": [0.0, 0.5],
         "uid": ["m/input/r", "m/conv/0"],
         "colour": ["#d62728", ""],
     }
-    kernels = figures.network_kernels(
-        pd.DataFrame({"source": [0, 0], "target": [1, 1], "sign": [-1, 1], "shown": [1.0, 0.0]})
-    )
-    assert kernels["width"].tolist() == [255, 1]
-    assert [str(each) for each in kernels.dtypes] == ["uint32", "uint32", "int8", "uint8"]
+
+
+def test_identities_are_drawn_after_the_kernels_thin_and_with_a_sign_of_their_own() -> None:
+    kernels = pd.DataFrame({"source": [0, 0], "target": [1, 1], "sign": [-1, 1], "shown": [1.0, 0.0]})
+    identities = pd.DataFrame({"source": [0], "target": [2], "input": [1], "score": [5.0]})
+    drawn = figures.network_kernels(kernels, identities)
+    assert drawn[["source", "target"]].to_numpy().tolist() == [[0, 1], [0, 1], [0, 2]]
+    assert drawn["sign"].tolist() == [-1, 1, figures.IDENTITY]
+    assert drawn["width"].tolist()[:2] == [255, 1]
+    assert 1 < drawn["width"][2] < 64
+    assert [str(each) for each in drawn.dtypes] == ["uint32", "uint32", "int8", "uint8"]
+    none = figures.network_kernels(kernels[:0], identities[:0])
+    assert (len(none), [str(each) for each in none.dtypes]) == (0, ["uint32", "uint32", "int8", "uint8"])
 
 
 def node(at: int, **properties: Any) -> dict[str, Any]:

@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from viscnn.ingest.layout import input_places, place_layer, sunflower, unrolled
+from tests import built
+from viscnn.ingest import layout
+from viscnn.ingest.layout import Place, centre, height, input_places, place_layer, places, sunflower
+from viscnn.ingest.structure import Feed
 
 
 def kernels(filters: int, *, seed: int = 0) -> NDArray[np.float32]:
@@ -69,9 +72,69 @@ def test_input_channels_stand_on_a_small_circle(channels: int) -> None:
     assert len({(round(u, 9), round(v, 9)) for u, v in zip(place.u, place.v, strict=True)}) == channels
 
 
+def test_large_layers_are_split_and_still_fill_the_disc_with_like_beside_like(monkeypatch: pytest.MonkeyPatch) -> None:
+    weights = kernels(100)
+    whole = place_layer(weights, largest=100)
+    monkeypatch.setattr(layout, "ASSIGNED_AT_ONCE", 30)
+    split = place_layer(weights, largest=100)
+    assert {(u, v) for u, v in zip(split.u, split.v, strict=True)} == set(zip(whole.u, whole.v, strict=True))
+    components = layout._components(weights.reshape(100, -1)) * sunflower(100).std()
+
+    def cost(place: Place) -> float:
+        return float(((components - np.stack([place.u, place.v], axis=1)) ** 2).sum())
+
+    shuffled = Place(np.roll(whole.u, 1), np.roll(whole.v, 1))
+    assert cost(whole) <= cost(split) < 1.3 * cost(whole) < cost(shuffled)
+
+
+@pytest.mark.parametrize("inputs", [3, 40])
+def test_components_are_those_of_a_full_decomposition(inputs: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of more filters than weights and of fewer, directly and by iterations."""
+    rows = np.random.default_rng(3).normal(size=(60, inputs * 9)).astype(np.float32)
+    unit = rows.astype(np.float64) / np.linalg.norm(rows.astype(np.float64), axis=1, keepdims=True)
+    left, _, _ = np.linalg.svd(unit - unit.mean(axis=0), full_matrices=False)
+    expected = left[:, :2] / left[:, :2].std(axis=0)
+    for at_once in (1024, 20):
+        monkeypatch.setattr(layout, "DECOMPOSED_AT_ONCE", at_once)
+        monkeypatch.setattr(layout, "COLUMNS_AT_ONCE", 100)
+        found = layout._components(rows)
+        np.testing.assert_allclose(np.abs(found), np.abs(expected), atol=1e-6)
+
+
 def test_discs_do_not_overlap_in_the_unrolled_picture() -> None:
-    place = place_layer(kernels(50), largest=50)
-    left, right = unrolled(place, 1, -2.6), unrolled(place, 2, -2.6)
-    assert left[0].max() < right[0].min()
-    below = unrolled(place, 1, -5.2)
-    assert below[1].max() < left[1].min()
+    made = built.branching()
+    discs = [(0, 0), *((layer.depth, layer.branch) for layer in made.layers)]
+    centres = np.array([centre(made, depth, branch, -7.0) for depth, branch in discs])
+    apart = np.linalg.norm(centres[:, None] - centres[None], axis=2)
+    np.fill_diagonal(apart, np.inf)
+    assert apart.min() > 2  # a disc has a radius of at most 1
+    for depth in range(6):
+        heights = [y for (x, y), each in zip(centres, discs, strict=True) if each[0] == depth]
+        assert np.mean(heights) == pytest.approx(-7.0)
+    assert np.ptp(centres[:, 1]) == pytest.approx(height(made))
+
+
+def test_a_sum_stands_where_its_first_addend_does() -> None:
+    made = built.branching()
+    found = dict(zip(["input", *(layer.name for layer in made.layers)], places(made), strict=True))
+    np.testing.assert_array_equal(found["block.add"].u, found["left"].u)
+    np.testing.assert_array_equal(found["block.add"].v, found["left"].v)
+
+
+def test_a_sum_of_parts_of_layers_has_places_of_its_own() -> None:
+    layers = [
+        built.convolution("a", 2, 6, depth=1),
+        built.addition("a.add", 3, 2, depth=2),
+        built.addition("b.add", 4, 2, depth=3),
+    ]
+    feeds = [
+        Feed("input", "a", (), 2),
+        Feed("a", "a.add", (), 3),
+        Feed("a", "a.add", (), 3, position=1, source_start=3, addend=1),
+        Feed("a.add", "b.add", (), 3),
+        Feed("a", "b.add", (), 4, position=1, addend=1),
+    ]
+    *_, first, second = places(built.architecture(layers, feeds))
+    for place, filters in ((first, 3), (second, 4)):
+        expected = sunflower(filters) * np.sqrt(filters / 6)
+        np.testing.assert_array_equal(np.stack([place.u, place.v], axis=1), expected)

@@ -1,10 +1,6 @@
 """Models written into a real Neo4j: exactly what the network is, all or nothing, and gone when dropped."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -13,11 +9,10 @@ import pytest
 from torch import nn
 
 from tests import nets, toy
-from viscnn.config import Connection
 from viscnn.errors import ConfigError, ModelError, NotInGraph, ViscnnError
 from viscnn.graph import Graph
 from viscnn.graph_scores import activate_scores
-from viscnn.ingest import rows
+from viscnn.ingest import kernels as blocks
 from viscnn.ingest.architecture import Architecture, read_architecture
 from viscnn.ingest.load import LoadReport, drop_model, load_model
 from viscnn.queries import catalogue
@@ -92,9 +87,12 @@ def test_what_is_stored_is_the_network(graph: Graph, name: str) -> None:
                 "source": feed.source,
                 "target": feed.target,
                 "position": 0,
+                "addend": 0,
                 "sourceStart": 0,
                 "targetStart": 0,
                 "channels": feed.channels,
+                "sourceChannels": None,
+                "targetChannels": None,
                 "operations": [operation.to_json() for operation in feed.operations],
             }
             for feed in architecture.feeds
@@ -228,9 +226,9 @@ class Stopped(Exception):
 
 def _assert_whole(graph: Graph, model: str, architecture: Architecture) -> None:
     assert graph.read("read/model", model=model)[0]["status"] == "complete"
-    assert graph.read("read/model_counts", model=model) == [
-        {"layers": 2, "filters": 12, "inputChannels": 2, "kernels": 16}
-    ]
+    (counts,) = graph.read("read/model_counts", model=model)
+    assert (counts["layers"], counts["filters"], counts["inputChannels"], counts["kernels"]) == (2, 12, 2, 16)
+    assert (counts["feeds"], counts["sums"], counts["identities"], counts["logits"]) == (2, 0, 0, 0)
     found = {key: each["weights"] for key, each in kernels(graph, model).items()}
     assert found == literal_kernels(model, architecture)
     assert len(graph.read("read/feeds", model=model)) == 2
@@ -240,7 +238,7 @@ def _assert_whole(graph: Graph, model: str, architecture: Architecture) -> None:
 def test_a_stopped_ingest_is_never_complete_and_is_completed_by_the_next(
     graph: Graph, after: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rows, "KERNELS_PER_BATCH", 4)
+    monkeypatch.setattr(blocks, "KERNELS_PER_BLOCK", 4)
     architecture = read_architecture(NETS["grouped"], nets.INPUT)
     before = toy.snapshot(graph)
     seen = []
@@ -265,56 +263,9 @@ def test_a_stopped_ingest_is_never_complete_and_is_completed_by_the_next(
     assert toy.snapshot(graph) == before
 
 
-KILLED = """
-import sys, time
-from tests import nets, toy
-from viscnn.config import environment_connection
-from viscnn.graph import Graph
-from viscnn.ingest import rows
-from viscnn.ingest.architecture import read_architecture
-from viscnn.ingest.load import load_model
-
-rows.KERNELS_PER_BATCH = 4
-
-def wait(step, done, total):
-    print(done, total, flush=True)
-    if done >= 8:
-        time.sleep(600)
-
-network = nets.make("grouped")
-with Graph(environment_connection()) as graph:
-    architecture = read_architecture(network, nets.INPUT)
-    load_model(graph, "load-killed", toy.zoo_of(network, nets.INPUT), architecture, progress=wait)
-"""
-
-
-def test_an_ingest_that_is_killed_is_completed_by_the_next(graph: Graph, server: Connection) -> None:
-    before = toy.snapshot(graph)
-    environment = os.environ | {
-        "NEO4J_URI": server.uri,
-        "NEO4J_USERNAME": server.username,
-        "NEO4J_PASSWORD": server.password,
-    }
-    root = str(Path(__file__).parents[1])
-    with subprocess.Popen(
-        [sys.executable, "-c", KILLED], stdout=subprocess.PIPE, text=True, env=environment, cwd=root
-    ) as killed:
-        assert killed.stdout is not None
-        assert any(line.startswith("8 ") for line in killed.stdout)
-        killed.send_signal(signal.SIGKILL)
-    try:
-        assert graph.read("read/model", model="load-killed")[0]["status"] == "ingesting"
-        assert graph.read("read/model_counts", model="load-killed")[0]["kernels"] < 16
-        load(graph, "load-killed", NETS["grouped"], nets.INPUT)
-        _assert_whole(graph, "load-killed", read_architecture(NETS["grouped"], nets.INPUT))
-    finally:
-        drop_model(graph, "load-killed", missing_ok=True)
-    assert toy.snapshot(graph) == before
-
-
 def test_fewer_rows_stored_than_sent_is_an_error(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
     """Kernels that vanish before they are counted."""
-    monkeypatch.setattr(rows, "KERNELS_PER_BATCH", 4)
+    monkeypatch.setattr(blocks, "KERNELS_PER_BLOCK", 4)
 
     def vandal(step: str, done: int, total: int) -> None:
         if done == total:

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa  # type: ignore[import-untyped]
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 from streamlit.testing.v1 import AppTest
 
 from tests.browser import PATIENCE_MS, chromium, new_page, serve
+from tests.pages import tables
 from viscnn.errors import StoredDataError
 from viscnn.ui.network3d import network3d
 
@@ -38,16 +38,6 @@ def app(**query: str) -> AppTest:
 
 def component(test: AppTest) -> Any:
     return test.get("bidi_component")[0].proto
-
-
-def tables(test: AppTest) -> tuple[dict[str, Any], pa.Table, pa.Table]:
-    mixed = component(test).mixed
-    sent = json.loads(mixed.json)
-    nodes, kernels = (
-        pa.ipc.open_stream(mixed.arrow_blobs[sent[name]["__streamlit_arrow_ref__"]].data).read_all()
-        for name in ("nodes", "kernels")
-    )
-    return sent["cfg"], nodes, kernels
 
 
 def click(test: AppTest, value: dict[str, Any] | None) -> AppTest:

@@ -3,19 +3,23 @@
 Screenshots are kept in tests/screenshots/.
 """
 
+import itertools
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
+from tests import page_nets
 from tests.browser import PATIENCE_MS, chromium, new_page
 from viscnn.api import VISCNN
 from viscnn.config import Connection
 from viscnn.errors import ConfigError
 from viscnn.ui.launch import launch
+from viscnn.ui.state import View
 
 SCREENSHOTS = Path(__file__).parent / "screenshots"
 
@@ -191,6 +195,82 @@ def test_link_dark_theme_and_small_screen(browser: Browser, address: str) -> Non
         expect(page.get_by_text("44 of 2,192 kernels drawn (2 %)")).to_be_in_viewport()
         assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
         shoot(page, "dark")
+        assert problems == []
+
+
+@pytest.fixture
+def branching(viscnn: VISCNN) -> Iterator[str]:
+    """A model with branches and a sum, with a query whose uid is given; and one of a `#` layer, without."""
+    for name, shape in (("branching", (1, 28, 28)), ("bare", (5, 8, 8))):
+        images = "bundled:mnist" if name == "branching" else None
+        source = f"{page_nets.SOURCE}:{name}"
+        viscnn.ingest(source, input_shape=shape, images=images, importance=False)
+    yield viscnn.query("overall", model="branching", output="class:#3", max_images=10).uid
+    viscnn.drop("branching")
+    viscnn.drop("bare")
+
+
+def test_branching_network(browser: Browser, address: str, branching: str) -> None:
+    link = View(model="branching", query=branching, keep=0.5).to_json()
+    with new_page(browser, width=1400, height=900) as (page, problems):
+        page.goto(f"{address}/?view={quote(link)}")
+        canvas = network(page)
+        seen(page.get_by_test_id("network3d-legend").get_by_text("identity", exact=True))
+        inside(canvas)
+        apart(page)
+        tooltip = page.get_by_test_id("network3d-tooltip")
+        hover_disc(canvas, "block.left")
+        expect(tooltip).to_contain_text("block.left")
+        expect(tooltip).to_contain_text("layer of 6 filters")
+        click_filter(page, "branching/block.add/5")
+        seen(page.get_by_role("heading", name="branching/block.add/5"))
+        seen(page.get_by_text("Addends · 2"))
+        shoot(page, "branching")
+        page.get_by_role("button", name="stem/5", exact=True).click()
+        seen(page.get_by_role("heading", name="branching/stem/5"))
+        assert problems == []
+
+
+def inside(canvas: Locator) -> None:
+    """Every filter is drawn inside the picture."""
+    places = ask(canvas, "n.network.filters.uid.map((_, i) => n.filterPixel(i))")
+    size = ask(canvas, "({width: n.width, height: n.height})")
+    assert all(0 < at["x"] < size["width"] and 0 < at["y"] < size["height"] for at in places)
+
+
+def apart(page: Page) -> None:
+    """No two of the captions that are shown cover each other."""
+    boxes = [each.bounding_box() for each in page.locator(".caption:not([hidden])").all()]
+    assert len(boxes) >= 4
+    for one, two in itertools.combinations([box for box in boxes if box], 2):
+        beside = one["x"] + one["width"] <= two["x"] or two["x"] + two["width"] <= one["x"]
+        assert beside or abs(one["y"] - two["y"]) >= 14, (one, two)
+
+
+def hover_disc(canvas: Locator, layer: str) -> None:
+    """Move to a place in a layer's disc where nothing else is."""
+    free = f"""(() => {{
+        const first = n.network.filters.uid.findIndex((uid) => uid.includes('/{layer}/'));
+        const at = n.filterPixel(first);
+        for (let dx = -30; dx < 30; dx += 2) for (let dy = -40; dy < 40; dy += 2) {{
+          const [x, y] = [at.x + dx, at.y + dy];
+          if (!n.pick(x, y) && n.disc(x, y)?.layer === n.network.filters.layer[first]) return {{x, y}};
+        }}
+      }})()"""
+    canvas.hover(position=ask(canvas, free))
+
+
+def test_a_link_to_a_layer_with_odd_signs_in_its_name(
+    browser: Browser, address: str, viscnn: VISCNN, branching: str
+) -> None:
+    functional = next(each["name"] for each in viscnn.layers("bare") if each["name"].startswith("#"))
+    link = View(model="bare", selected=f"bare/{functional}/2").to_json()
+    with new_page(browser) as (page, problems):
+        page.goto(f"{address}/?view={quote(link)}")
+        network(page)
+        seen(page.get_by_role("heading", name=f"bare/{functional}/2"))
+        page.reload()
+        seen(page.get_by_role("heading", name=f"bare/{functional}/2"))
         assert problems == []
 
 

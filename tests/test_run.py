@@ -200,7 +200,7 @@ def test_a_query_that_was_stopped_while_it_was_stored_is_completed(v: VISCNN, gr
         {"uid": f"{MODEL}/conv1/0", "score": 1.0, "kernelScores": [1.0]},
         {"uid": "x", "score": 0, "kernelScores": []},
     ]
-    graph.write("write/save_scores", uid=report.uid, rows=rows)
+    toy.write_scores(graph, report.uid, rows)
     assert graph.read("read/query", uid=report.uid)[0]["status"] == "scoring"
     with pytest.raises(NotInGraph, match="no complete query"):
         v.activate(report.uid)

@@ -3,43 +3,54 @@
 from collections.abc import Iterator
 
 import pytest
+from torch import nn
 
+from tests import built
 from viscnn.api import VISCNN
 from viscnn.graph import Graph
+from viscnn.ingest.load import load_model
+from viscnn.ingest.zoo import ZooModel
 from viscnn.queries import catalogue
-from viscnn.schema import NODES, RELATIONSHIPS, as_markdown
+from viscnn.schema import FILTER_LABELS, NODES, RELATIONSHIPS, as_markdown
 
 from .sources import ROOT
 
+MODELS = ["schema-mnist", "schema-built"]
+
 
 @pytest.fixture(scope="module")
-def stored(graph: Graph) -> Iterator[str]:
+def stored(graph: Graph) -> Iterator[list[str]]:
+    """A model with everything that scoring stores, and one with a sum and its head."""
+    made = built.branching()
+    zoo = ZooModel(nn.Identity(), "built", made.input_shape, ("ant", "bee", "cat"), {}, None, "hash")
     with VISCNN() as viscnn:
+        load_model(graph, "schema-built", zoo, made, heads=True, replace=True)
         viscnn.ingest("mnist", name="schema-mnist", replace=True)
         viscnn.circuit("schema-mnist/conv2/1", model="schema-mnist", keep=0.5, max_images=20, check_images=30)
-        yield "schema-mnist"
-        viscnn.drop("schema-mnist")
+        yield MODELS
+        for name in MODELS:
+            viscnn.drop(name)
 
 
-def test_nodes_hold_declared_properties_only(graph: Graph, stored: str) -> None:
+def test_nodes_hold_declared_properties_only(graph: Graph, stored: list[str]) -> None:
     text = (
-        "MATCH (n) WHERE coalesce(n.model, n.name) = $model UNWIND labels(n) AS label UNWIND keys(n) AS key "
+        "MATCH (n) WHERE coalesce(n.model, n.name) IN $models UNWIND labels(n) AS label UNWIND keys(n) AS key "
         "RETURN label, collect(DISTINCT key) AS keys"
     )
-    found = {label: set(keys) for label, keys in graph.fetch(text, {"model": stored}, limit=50, timeout=30).rows}
+    found = {label: set(keys) for label, keys in graph.fetch(text, {"models": stored}, limit=50, timeout=30).rows}
     declared = {node.label: set(node.properties) for node in NODES}
-    declared["InputChannel"] = declared["Filter"]
+    declared |= dict.fromkeys(FILTER_LABELS, declared["Filter"])
     assert found.keys() == declared.keys()
     assert {label: keys - declared[label] for label, keys in found.items() if keys - declared[label]} == {}
 
 
-def test_relationships_hold_declared_properties_between_declared_labels(graph: Graph, stored: str) -> None:
+def test_relationships_hold_declared_properties_between_declared_labels(graph: Graph, stored: list[str]) -> None:
     text = (
-        "MATCH (a)-[r]->(b) WHERE coalesce(b.model, b.name) = $model "
+        "MATCH (a)-[r]->(b) WHERE coalesce(b.model, b.name) IN $models "
         "RETURN type(r) AS type, collect(DISTINCT labels(a)[0]) AS sources, collect(DISTINCT labels(b)[0]) AS targets, "
         "reduce(all = [], each IN collect(DISTINCT keys(r)) | all + each) AS keys"
     )
-    rows = graph.fetch(text, {"model": stored}, limit=50, timeout=30).rows
+    rows = graph.fetch(text, {"models": stored}, limit=50, timeout=30).rows
     declared = {edge.name: edge for edge in RELATIONSHIPS}
     assert {row[0] for row in rows} == declared.keys()
     for name, sources, targets, keys in rows:

@@ -153,11 +153,11 @@ def test_a_set_whose_images_all_break_is_refused(folder: Path, own_cache: Path) 
 
 
 def test_a_head_that_is_not_finite_is_an_error_and_not_zeros(folder: Path, own_cache: Path) -> None:
-    network = toy.toy_network()
-    network.get_parameter("logits.weight").data[:] = 3e38
+    bundle = toy.bundle_of(toy.toy_network(), folder)
+    bundle.architecture.module.get_parameter("logits.weight").data[:] = 3e38
     for criterion in ("taylor", "taylor-signed", "gradient"):
         with pytest.raises(StoredDataError, match="NaN or infinity"):
-            scored(toy.bundle_of(network, folder), criterion=criterion)
+            scored(bundle, criterion=criterion)
     assert not list(own_cache.glob("*"))
 
 

@@ -1,12 +1,14 @@
 """Selection and connectivity against hand-drawn networks and an enumeration of all paths."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from viscnn.engine.connectivity import (
+    NO_SOURCE,
     LayerScores,
     Mask,
     Network,
@@ -51,7 +53,7 @@ def paths(network: Network, mask: Mask, targets: list[int], sources: list[int]) 
     """Every path from a source to a target, by plain recursion from the target."""
     into: dict[int, list[tuple[Step, int]]] = {}
     for index, (one, kept) in enumerate(zip(network, mask, strict=True)):
-        for output, entry in zip(*np.nonzero(kept), strict=True):
+        for output, entry in zip(*np.nonzero(kept & (one.source_of != NO_SOURCE)), strict=True):
             step = (index, int(output), int(entry))
             into.setdefault(int(one.target_of[output]), []).append((step, int(one.source_of[output, entry])))
 
@@ -74,12 +76,20 @@ def covered(network: Network, found: list[tuple[Step, ...]]) -> Mask:
 
 
 def random_network(generator: np.random.Generator, *, signed: bool = False) -> tuple[Network, list[int], list[int]]:
-    """A small graph of layers that read concatenations of earlier layers, some of them in two groups."""
+    """A small graph of layers that read concatenations of earlier layers, some in two groups, and of sums.
+
+    Some inputs are always zero: they read no filter.
+    """
     blocks = [np.arange(2)]
-    layers = []
-    for index in range(int(generator.integers(2, 5))):
+    layers: list[LayerScores] = []
+    for index in range(int(generator.integers(2, 6))):
         chosen = sorted({len(blocks) - 1, int(generator.integers(len(blocks)))})
         read = np.concatenate([blocks[block] for block in chosen])
+        if layers and generator.random() < 0.3:
+            layers.append(random_sum(generator, f"n{index}", blocks))
+            blocks.append(layers[-1].target_of)
+            continue
+        read = np.where(generator.random(read.size) < 0.1, NO_SOURCE, read)
         outputs = 2 * int(generator.integers(1, 3))
         if read.size % 2 == 0 and generator.random() < 0.4:
             sources = np.repeat(read.reshape(2, -1), outputs // 2, axis=0)
@@ -92,6 +102,17 @@ def random_network(generator: np.random.Generator, *, signed: bool = False) -> t
     return tuple(layers), last if generator.random() < 0.5 else last[:1], [0, 1]
 
 
+def random_sum(generator: np.random.Generator, name: str, blocks: list[NDArray[np.int64]]) -> LayerScores:
+    """A sum of the last layer and an earlier one (or itself), some of whose channels are always zero."""
+    first, other = blocks[-1], blocks[int(generator.integers(len(blocks)))]
+    padded = np.full(first.size, NO_SOURCE)
+    padded[: other.size] = other[: first.size]
+    scores = generator.integers(-9, 10, size=(first.size, 2))
+    return replace(
+        layer(name, scores, np.stack([first, padded], axis=1), first + first[-1] + 1 - first[0]), identity=True
+    )
+
+
 def random_mask(generator: np.random.Generator, network: Network) -> Mask:
     return tuple(generator.random(one.kernel.shape) < 0.6 for one in network)
 
@@ -102,13 +123,13 @@ def random_mask(generator: np.random.Generator, network: Network) -> Mask:
 def test_upstream_of_a_middle_filter_is_its_own_cone() -> None:
     assert same(upstream(chain(), [5]), drawn([[1, 1], [1, 1]], [[0, 0], [1, 1]], [[0, 0]]))
     assert same(upstream(chain(), [2]), drawn([[1, 1], [0, 0]], [[0, 0], [0, 0]], [[0, 0]]))
-    assert kernel_count(upstream(chain(), [6])) == 10
+    assert kernel_count(chain(), upstream(chain(), [6])) == 10
 
 
 def test_effective_drops_dead_ends_on_both_sides() -> None:
     mask = drawn([[1, 0], [0, 0]], [[1, 1], [0, 1]], [[1, 1]])
     assert same(effective(chain(), mask, [6], [0, 1]), drawn([[1, 0], [0, 0]], [[1, 0], [0, 0]], [[1, 0]]))
-    assert kernel_count(effective(chain(), mask, [6], [1])) == 0
+    assert kernel_count(chain(), effective(chain(), mask, [6], [1])) == 0
 
 
 def test_groups_and_concatenation_follow_the_sources_table() -> None:
@@ -150,7 +171,7 @@ def test_strongest_path_is_the_best_of_all_paths(seed: int) -> None:
     chosen = strongest_path(network, strengths, targets, sources)
     every = paths(network, usable, targets, sources)
     if not every:
-        assert kernel_count(chosen) == 0
+        assert kernel_count(network, chosen) == 0
         return
     taken = paths(network, chosen, targets, sources)
     assert len(taken) == 1
@@ -266,6 +287,63 @@ def test_signed_scores_rank_by_size_unless_excitatory() -> None:
     assert same(select(network, [3], [0, 1], keep=1, scale="raw").mask, by_value.mask)
 
 
+def residual(*, addend: float = 0.0) -> Network:
+    """Input 0; filters 1, 2; a block of filters 3, 4 that reads them, added to them as 5, 6; filter 7."""
+    return (
+        layer("stem", [[9], [8]], [0], [1, 2]),
+        layer("block", [[7, 1], [2, 3]], [1, 2], [3, 4]),
+        replace(layer("add", [[addend, 100.0], [addend, -100.0]], [[3, 1], [4, 2]], [5, 6]), identity=True),
+        layer("head", [[6, 5]], [5, 6], [7]),
+    )
+
+
+@pytest.mark.parametrize("addend", [0.0, -1e9, 1e9])
+def test_identities_cost_nothing_and_stay_where_a_path_needs_them(addend: float) -> None:
+    """By rank: 9 (0>1), 8 (0>2), 7 (1>3), 6 (5>7), 5 (6>7), 3 (2>4), 2, 1; whatever the identities score."""
+    network = residual(addend=addend)
+    two = select(network, [7], [0], keep=0.25, scale="raw")
+    # 9 and 6 alone: past the block, for 9 8 7 6 would be four
+    assert (two.asked_kernels, two.kernels, two.upstream_kernels, two.collapsed) == (2, 2, 8, True)
+    assert same(two.mask, drawn([[1], [0]], [[0, 0], [0, 0]], [[0, 1], [0, 0]], [[1, 0]]))
+    three = select(network, [7], [0], keep=0.375, scale="raw")
+    assert same(three.mask, drawn([[1], [0]], [[1, 0], [0, 0]], [[1, 1], [0, 0]], [[1, 0]]))
+    assert (three.kernels, three.kept_fraction, three.collapsed) == (3, 0.375, False)
+    five = select(network, [7], [0], keep=0.625, scale="raw")
+    assert same(five.mask, drawn([[1], [1]], [[1, 0], [0, 0]], [[1, 1], [0, 1]], [[1, 1]]))
+    assert select(network, [7], [0], keep=1, scale="raw").kernels == 8
+    assert five.filters.tolist() == [True, True, True, True, False, True, True, True]
+
+
+def test_an_identity_alone_may_be_the_circuit() -> None:
+    """The target is a sum that the input is an addend of: the smallest circuit has no kernels."""
+    network = (layer("one", [[5]], [0], [1]), replace(layer("add", [[1.0, 1.0]], [[1, 0]], [2]), identity=True))
+    chosen = select(network, [2], [0], keep=1, scale="raw")
+    assert same(chosen.mask, drawn([[1]], [[1, 1]]))
+    longer = (*network[:1], layer("two", [[5]], [1], [3]), replace(layer("a", [[1, 1]], [[3, 0]], [2]), identity=True))
+    small = select(longer, [2], [0], keep=0.5, scale="raw")
+    assert (small.kernels, small.asked_kernels, small.collapsed) == (0, 1, False)
+    assert same(small.mask, drawn([[0]], [[0]], [[0, 1]]))
+    with pytest.raises(StoredDataError, match="no path with a kernel"):
+        select((replace(layer("a", [[1.0, 1.0]], [[0, 1]], [2]), identity=True),), [2], [0, 1], keep=1, scale="raw")
+
+
+def test_a_kernel_that_reads_nothing_is_on_no_path() -> None:
+    network = (layer("one", [[5, 9]], [0, NO_SOURCE], [1]), layer("two", [[1]], [1], [2]))
+    chosen = select(network, [2], [0], keep=1, scale="raw")
+    assert same(chosen.mask, drawn([[1, 0]], [[1]]))
+    assert chosen.upstream_kernels == 2
+
+
+def test_gates_are_read_by_nothing_and_have_no_kernels_in_a_circuit() -> None:
+    network = (
+        layer("one", [[5], [4]], [0], [1, 2]),
+        layer("gate", [[99, 99]], [1, 2], [3]),  # its filter 3 reaches the next layer as a factor alone
+        layer("two", [[3, 2]], [1, 2], [4]),
+    )
+    assert same(select(network, [4], [0], keep=1, scale="raw").mask, drawn([[1], [1]], [[0, 0]], [[1, 1]]))
+    assert same(select(network, [3], [0], keep=1, scale="raw").mask, drawn([[1], [1]], [[1, 1]], [[0, 0]]))
+
+
 def test_ties_go_to_the_lower_output_then_the_lower_input() -> None:
     network = (layer("one", [[1, 1, 1]] * 2, [0, 1, 2], [3, 4]), layer("two", [[2, 2]], [3, 4], [5]))
     chosen = select(network, [5], [0, 1, 2], keep=3 / 8, scale="raw")
@@ -280,18 +358,27 @@ def test_selection_against_every_top_k(seed: int, scale: str) -> None:
     network, targets, sources = random_network(generator, signed=True)
     ranks = np.concatenate([rank.ravel() for rank in rank_values(network, scale=scale)])
     reachable = upstream(network, targets, sources)
-    usable = np.concatenate([kept.ravel() for kept in reachable]) & (ranks > 0)
+    if kernel_count(network, reachable) == 0:
+        with pytest.raises(StoredDataError, match="no path with a kernel"):
+            select(network, targets, sources, keep=1.0, scale=scale)
+        return
+    kernels = np.concatenate(
+        [np.full(kept.size, not one.identity) for one, kept in zip(network, reachable, strict=True)]
+    )
+    usable = np.concatenate([kept.ravel() for kept in reachable]) & (ranks > 0) & kernels
     order = sorted(np.flatnonzero(usable).tolist(), key=lambda place: (-ranks[place], place))
-    sets = [on_paths(network, order[:count], targets, sources) for count in range(len(order) + 1)]
+    free = np.flatnonzero(~kernels).tolist()
+    sets = [on_paths(network, free + order[:count], targets, sources) for count in range(len(order) + 1)]
     before: Mask | None = None
     for keep in (0.05, 0.2, 0.4, 0.6, 0.8, 1.0):
         chosen = select(network, targets, sources, keep=keep, scale=scale)
-        assert chosen.kernels == kernel_count(chosen.mask)
-        fitting = [found for found in sets if kernel_count(found) <= chosen.asked_kernels]
-        largest = max(kernel_count(found) for found in fitting)
-        assert chosen.collapsed == (largest == 0)
-        if largest:
-            assert same(chosen.mask, next(found for found in fitting if kernel_count(found) == largest))
+        assert chosen.kernels == kernel_count(network, chosen.mask)
+        fitting = [found for found in sets if kernel_count(network, found) <= chosen.asked_kernels]
+        largest = max(kernel_count(network, found) for found in fitting)
+        empty = not any(kept.any() for kept in sets[0])
+        assert chosen.collapsed == (largest == 0 and empty)
+        if not chosen.collapsed:
+            assert same(chosen.mask, next(found for found in fitting if kernel_count(network, found) == largest))
         assert same(chosen.mask, covered(network, paths(network, chosen.mask, targets, sources)))
         assert before is None or all((a <= b).all() for a, b in zip(before, chosen.mask, strict=True))
         before = chosen.mask

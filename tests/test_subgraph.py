@@ -122,7 +122,7 @@ def test_equal_scores_are_cut_at_the_number_asked_for(graph: Graph, stored: toy.
     """The gradient criterion gives all kernels into a filter one score."""
     rows = [row | {"kernelScores": [0.5] * len(row["kernelScores"])} for row in stored.one]
     for active in (False, True):
-        graph.write("write/save_scores", uid="toy/query/one", rows=rows)
+        toy.write_scores(graph, "toy/query/one", rows)
         activate_scores(graph, "toy/query/one" if active else "toy/query/two")
         found = [pull(graph, "toy/query/one", keep=0.3, scale="raw", limit=100) for _ in range(3)]
         assert [len(each.kernels) for each in found] == [5, 5, 5]
@@ -132,7 +132,7 @@ def test_equal_scores_are_cut_at_the_number_asked_for(graph: Graph, stored: toy.
 def test_no_kernel_is_left_out_of_a_tie_without_need(graph: Graph, stored: toy.Toy) -> None:
     """Of equal kernels the first in the order of the network are drawn, whichever limit cuts them."""
     rows = [row | {"kernelScores": [0.5] * len(row["kernelScores"])} for row in stored.one]
-    graph.write("write/save_scores", uid="toy/query/one", rows=rows)
+    toy.write_scores(graph, "toy/query/one", rows)
     every = [(row["uid"], number) for row in rows for number in range(len(row["kernelScores"]))]
     for limit in (0, 1, 7, 16, 100):
         found = pull(graph, "toy/query/one", keep=1.0, scale="raw", limit=limit)
@@ -181,7 +181,7 @@ def test_the_strongest_paths_of_a_deeper_network(v: VISCNN, graph: Graph, uid: s
 
 def test_a_query_without_positive_scores_draws_nothing(graph: Graph, stored: toy.Toy) -> None:
     rows = [row | {"score": -1.0, "kernelScores": [-1.0] * len(row["kernelScores"])} for row in stored.one]
-    graph.write("write/save_scores", uid="toy/query/one", rows=rows)
+    toy.write_scores(graph, "toy/query/one", rows)
     for scale in ("sum", "layer-l2", "raw"):
         found = pull(graph, "toy/query/one", keep=1.0, scale=scale, limit=100)
         assert (len(found.kernels), found.left_out, found.score_share) == (0, 0, 0.0)
@@ -193,7 +193,7 @@ def test_layers_of_zeros_are_no_trouble(graph: Graph, stored: toy.Toy) -> None:
         row | {"score": 0.0, "kernelScores": [0.0] * len(row["kernelScores"])} if "/conv1/" in row["uid"] else row
         for row in stored.one
     ]
-    graph.write("write/save_scores", uid="toy/query/one", rows=rows)
+    toy.write_scores(graph, "toy/query/one", rows)
     for scale in ("sum", "layer-l2", "raw"):
         found = pull(graph, "toy/query/one", keep=1.0, scale=scale, limit=100)
         assert len(found.kernels) == sum(score > 0 for row in rows for score in row["kernelScores"])

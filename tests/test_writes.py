@@ -158,7 +158,7 @@ def test_scores_that_were_written_anew_are_read_anew(graph: Graph) -> None:
     with toy.toy_graph(graph) as found:
         seen = [query_scores(graph, "toy/query/one", stamp=_stamp(graph, "toy/query/one")) for _ in range(2)]
         assert seen[0] is seen[1]
-        graph.write("write/save_scores", uid="toy/query/one", rows=found.two)
+        toy.write_scores(graph, "toy/query/one", found.two)
         assert _as_rows(query_scores(graph, "toy/query/one", stamp=_stamp(graph, "toy/query/one"))) == found.two
 
 
@@ -178,7 +178,7 @@ def test_scores_of_unknown_filters_are_refused(graph: Graph) -> None:
         layers = [*_layers(found.one), ScoredLayer("toy/conv3", np.ones(2), np.ones((2, 3)))]
         with pytest.raises(StoredDataError, match="scores of 9 filters were sent, 7 stored"):
             save_scores(graph, "toy/query/one", layers)
-        with pytest.raises(StoredDataError, match="scores of 9 filters were sent, 0 stored"):
+        with pytest.raises(StoredDataError, match="query toy/query/gone is not in the graph"):
             save_scores(graph, "toy/query/gone", layers)
 
 
@@ -186,11 +186,11 @@ def test_incomplete_scores_do_not_make_a_query_complete(graph: Graph) -> None:
     with toy.toy_graph(graph) as found:
         graph.write("write/save_query", uid="toy/query/second", properties={"criterion": "taylor"})
         rows = [*found.one[:3], found.one[3] | {"uid": "toy/conv9/0"}]
-        assert graph.write("write/save_scores", uid="toy/query/second", rows=rows)[0]["written"] == 3
+        assert toy.write_scores(graph, "toy/query/second", rows) == 3
         assert graph.read("read/query", uid="toy/query/second")[0]["status"] == "scoring"
         assert graph.read("read/query_scores", uid="toy/query/second") == []
         assert graph.stream("write/activate_scores", uid="toy/query/second") == []
-        assert graph.write("write/save_scores", uid="toy/query/second", rows=found.two)[0]["written"] == 7
+        assert toy.write_scores(graph, "toy/query/second", found.two) == 7
         assert graph.read("read/query_scores", uid="toy/query/second") == found.two
 
 
@@ -211,7 +211,7 @@ def test_a_saved_circuit_replaces_the_one_of_its_uid(graph: Graph) -> None:
             written = graph.write(
                 "write/save_circuit",
                 uid="toy/circuit/one",
-                properties={"model": "toy", "query": "toy/query/one", "targetLayerIndex": 2},
+                properties={"model": "toy", "query": "toy/query/one", "targetLayers": ["conv2"]},
                 rows=rows,
             )
             assert written == [{"filters": 4, "kernels": 4}]

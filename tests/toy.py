@@ -150,8 +150,16 @@ def save_query(graph: Graph, name: str, architecture: Architecture, uid: str, *,
         "seconds": 0.5,
     }
     graph.write("write/save_query", model=name, uid=uid, properties=properties)
-    assert graph.write("write/save_scores", uid=uid, rows=rows)[0]["written"] == len(rows)
+    assert write_scores(graph, uid, rows) == len(rows)
+    assert graph.read("read/query", uid=uid)[0]["status"] == "complete"
     return rows
+
+
+def write_scores(graph: Graph, uid: str, rows: list[dict[str, Any]]) -> int:
+    """Write the scores of a query anew, and finish it; how many filters have some then."""
+    run = graph.stream("write/start_scores", uid=uid)[0]["run"]
+    assert graph.write("write/save_scores", uid=uid, run=run, rows=rows)[0]["mine"]
+    return int(graph.write("write/finish_scores", uid=uid, run=run, filters=len(rows))[0]["written"])
 
 
 @dataclass(frozen=True)
@@ -179,7 +187,7 @@ def toy_graph(graph: Graph) -> Iterator[Toy]:
             properties={
                 "model": "toy",
                 "target": "filter:toy/conv2/0",
-                "targetLayerIndex": 2,
+                "targetLayers": ["conv2"],
                 "query": "toy/query/one",
                 "keptFraction": 0.5,
                 "kernels": 4,

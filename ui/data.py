@@ -33,6 +33,7 @@ __all__ = [
     "begun_activation",
     "circuit_drawing",
     "circuit_properties",
+    "ends",
     "forget_activation",
     "image",
     "image_paths",
@@ -50,6 +51,7 @@ __all__ = [
     "session",
     "stamp",
     "subgraph",
+    "unscored",
 ]
 
 LIMIT = 20_000
@@ -61,11 +63,12 @@ _MODEL = threading.RLock()
 
 @dataclass(frozen=True)
 class Drawing:
-    """What the 3-D view draws: filters and kernels as in a `Subgraph`, and the query that their scores belong to."""
+    """What the 3-D view draws: the frames of a `Subgraph`, and the query that their scores belong to, if any."""
 
-    query: str
+    query: str | None
     filters: pd.DataFrame
     kernels: pd.DataFrame
+    identities: pd.DataFrame
 
 
 def session() -> VISCNN:
@@ -110,8 +113,19 @@ def properties(stamp: str, model: str) -> dict[str, Any]:
 
 @st.cache_data(show_spinner=False, max_entries=32)
 def layers(stamp: str, model: str) -> pd.DataFrame:
-    """The layers of a model in depth order, by name."""
+    """The layers of a model in the order of execution, by name."""
     return pd.DataFrame(session().layers(model)).set_index("name", drop=False)
+
+
+@st.cache_data(show_spinner=False, max_entries=32)
+def ends(stamp: str, model: str) -> pd.DataFrame:
+    """The layers that a model ends in: the logits where they are filters, else what nothing reads (gates apart)."""
+    found = layers(stamp, model)
+    if found["logits"].any():
+        return found[found["logits"]]
+    feeds = session().cypher("read/feeds", {"model": model}, limit=_EVERYTHING)
+    read = {row[feeds.columns.index("source")] for row in feeds.rows}
+    return found[~found["name"].isin(read) & ~found["gate"]]
 
 
 def image_sets(model: str) -> list[str]:
@@ -167,9 +181,18 @@ def subgraph(stamp: str, query: str, keep: float) -> "Subgraph":
     return session().subgraph(query, keep=keep, limit=LIMIT)
 
 
+@st.cache_data(show_spinner="Pulling the filters", max_entries=8)
+def unscored(stamp: str, model: str) -> Drawing:
+    """All filters of a model that has no query yet, without scores and kernels."""
+    found = session().cypher("read/filters", {"model": model}, limit=_EVERYTHING)
+    filters = pd.DataFrame(found.rows, columns=list(found.columns)).assign(score=np.nan, shown=0.0)
+    none = pd.DataFrame(np.empty((0, 4), dtype=np.int64), columns=["source", "target", "sign", "shown"])
+    return Drawing(None, filters, none, none)
+
+
 @st.cache_data(show_spinner=False, max_entries=256)
-def incoming(stamp: str, filter_uid: str, query: str) -> pd.DataFrame:
-    """All kernels into a filter with their weights, in the order of the query's scores."""
+def incoming(stamp: str, filter_uid: str, query: str | None) -> pd.DataFrame:
+    """All kernels into a filter (of a sum its addends) with their weights, by a query's scores, else by l1."""
     columns = ["source", "input", "score", "l1", "l2", "signRatio", "sign", "weights"]
     return pd.DataFrame(session().incoming_kernels(filter_uid, query=query, limit=_EVERYTHING), columns=columns)
 
@@ -193,7 +216,7 @@ def circuit_properties(uid: str) -> dict[str, Any] | None:
 def circuit_drawing(stamp: str, uid: str) -> Drawing:
     """A circuit's kernels with the scores of the query that chose them, highest scaled score first."""
     found = session().circuit_subgraph(uid)
-    return Drawing(found.query, found.filters, found.kernels)
+    return Drawing(found.query, found.filters, found.kernels, found.identities)
 
 
 # -- images ------------------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ Diverging scales are centred at zero and white there.
 import base64
 import html
 import io
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -29,17 +30,20 @@ __all__ = [
     "graph_spec",
     "icon",
     "largest",
-    "layer_distance",
     "legend",
     "network_kernels",
     "network_nodes",
     "number",
     "percent",
+    "plain",
+    "strip",
 ]
 
 RED, BLUE, GREY = (194, 0, 19), (10, 87, 168), (170, 170, 170)
 SIGNS = {"excitatory": RED, "inhibitory": BLUE, "mixed": GREY}
-DEPTH, NEAREST_LAYERS, FARTHEST_LAYERS = 8.0, 0.9, 1.8  # in units of the largest disc's radius
+IDENTITY = 2
+"""What the 3-D view takes for the sign of an identity."""
+_IDENTITY_WIDTH = 24
 _CHANNEL_COLOURS = {"r": "#d62728", "g": "#2ca02c", "b": "#1f77b4", "gray": "#8c8c8c"}
 _LABEL_COLOURS = ("#4c78a8", "#f58518", "#54a24b", "#b279a2", "#e45756", "#72b7b2", "#9d755d", "#bab0ac")
 _LABELLED_NODES = 60
@@ -63,11 +67,36 @@ def percent(share: float) -> str:
     return f"{value:.0f} %" if value >= 9.95 else f"{value:.2g} %"
 
 
-def legend(drawn: int, kernels: int, share: float, left_out: int) -> str:
-    """What a picture shows: how many kernels of how many, their share of the score, and what the cap left out."""
+def plain(text: str) -> str:
+    """A name so that Markdown shows it as it is."""
+    return re.sub(r"([\\`*_\[\]<$~#:])", r"\\\1", text)
+
+
+def legend(
+    drawn: int,
+    kernels: int,
+    share: float,
+    *,
+    left_out: int = 0,
+    not_stored: int = 0,
+    identities: int = 0,
+    identities_left_out: int = 0,
+) -> str:
+    """What a picture shows: how many kernels of how many, their share of the score, what is missing, and identities.
+
+    Args:
+        drawn, kernels: kernels alone; identities are none.
+        left_out, identities_left_out: by the cap on what is drawn.
+        not_stored: kernels that were not stored when the model was ingested, but would be drawn.
+    """
     line = f"{drawn:,} of {kernels:,} kernels drawn ({percent(drawn / kernels if kernels else 0.0)})"
-    line += f", {percent(share)} of the total score"
-    return f"{line}; {left_out:,} left out by the cap" if left_out else line
+    parts = [f"{line}, {percent(share)} of the total score"]
+    parts += [f"{left_out:,} left out by the cap"] * bool(left_out)
+    parts += [f"{not_stored:,} not stored (left out when the model was ingested)"] * bool(not_stored)
+    if identities or identities_left_out:
+        cut = f" ({identities_left_out:,} left out by the cap)" if identities_left_out else ""
+        parts.append(f"{identities:,} identities (addends of sums){cut}")
+    return "; ".join(parts)
 
 
 # -- images ------------------------------------------------------------------------------------------------------------
@@ -105,6 +134,14 @@ def figure(pixels: Pixels, *, alt: str, caption: str = "", colour: tuple[int, in
     )
 
 
+def strip(colour: tuple[int, int, int], *, caption: str) -> str:
+    """HTML of a strip of `colour` as wide as its place, with a caption below."""
+    return (
+        f'<div style="border-bottom:4px solid rgb{colour};border-radius:2px"></div>'
+        f'<div style="font-size:.75rem;opacity:.75;padding-top:2px">{html.escape(caption)}</div>'
+    )
+
+
 def icon() -> Image.Image:
     """The page's icon: a red and a blue kernel."""
     weights = np.array([[1.0, 0.6, -0.2], [0.7, -0.3, -0.8], [-0.1, -0.7, -1.0]])
@@ -135,18 +172,18 @@ def facts(values: Mapping[str, str]) -> str:
 # -- the network in 3-D ------------------------------------------------------------------------------------------------
 
 
-def layer_distance(layers: int) -> float:
-    """How far apart discs stand: the network is about 8 radii deep, unless discs would come too near or too far."""
-    return float(np.clip(DEPTH / max(1, layers - 1), NEAREST_LAYERS, FARTHEST_LAYERS))
+def network_nodes(filters: pd.DataFrame, centres: pd.DataFrame) -> pd.DataFrame:
+    """Nodes for `network3d` from a subgraph's filters: discs across, depth along z, input channels coloured.
 
-
-def network_nodes(filters: pd.DataFrame) -> pd.DataFrame:
-    """Nodes for `network3d` from a subgraph's filters: discs across, depth along z, input channels coloured."""
+    Args:
+        centres: `u`, `v` of each layer's disc by the layer's index (see `discs.offsets`).
+    """
+    middle = centres.loc[filters["layerIndex"]]
     return pd.DataFrame(
         {
-            "x": filters["u"].astype(np.float32),
-            "y": filters["v"].astype(np.float32),
-            "z": (filters["z"] * layer_distance(filters["layerIndex"].nunique())).astype(np.float32),
+            "x": (filters["u"] + middle["u"].to_numpy()).astype(np.float32),
+            "y": (filters["v"] + middle["v"].to_numpy()).astype(np.float32),
+            "z": filters["z"].astype(np.float32),
             "layer": filters["layerIndex"].astype(np.uint16),
             "score": filters["shown"].astype(np.float32),
             "uid": filters["uid"].astype(str),
@@ -158,15 +195,19 @@ def network_nodes(filters: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def network_kernels(kernels: pd.DataFrame) -> pd.DataFrame:
-    """Kernels for `network3d` from a subgraph's kernels, in their order (most important first)."""
+def network_kernels(kernels: pd.DataFrame, identities: pd.DataFrame) -> pd.DataFrame:
+    """Kernels for `network3d` from a subgraph's kernels, in their order (most important first), then its identities."""
+    count, thin = len(kernels), len(identities)
     return pd.DataFrame(
         {
-            "source": kernels["source"].astype(np.uint32),
-            "target": kernels["target"].astype(np.uint32),
-            "sign": kernels["sign"].astype(np.int8),
-            "width": np.clip(np.rint(kernels["shown"] * 255), 1, 255).astype(np.uint8),
-        }
+            "source": np.concatenate([kernels["source"], identities["source"]]).astype(np.uint32),
+            "target": np.concatenate([kernels["target"], identities["target"]]).astype(np.uint32),
+            "sign": np.concatenate([kernels["sign"], np.full(thin, IDENTITY)]).astype(np.int8),
+            "width": np.concatenate(
+                [np.clip(np.rint(kernels["shown"] * 255), 1, 255), np.full(thin, _IDENTITY_WIDTH)]
+            ).astype(np.uint8),
+        },
+        index=range(count + thin),
     )
 
 
@@ -212,6 +253,7 @@ def graph_spec(nodes: Mapping[str, dict[str, Any]], relationships: Mapping[str, 
         "data": [_chart_node(key, node, labels, placed) for key, node in nodes.items()],
         "links": [_chart_link(each) for each in relationships.values()],
         "label": {"show": len(nodes) <= _LABELLED_NODES, "position": "right", "fontSize": 10},
+        "labelLayout": {"hideOverlap": True},
         "lineStyle": {"curveness": 0.08, "opacity": 0.7},
         "edgeSymbol": ["none", "arrow"],
         "edgeSymbolSize": 6,
@@ -240,7 +282,7 @@ def _chart_link(relationship: dict[str, Any]) -> dict[str, Any]:
 def _label(node: dict[str, Any]) -> str:
     """The most special label: InputChannel rather than Filter."""
     labels = node["labels"] or ["node"]
-    return str(next((label for label in ("InputChannel", "Sum") if label in labels), labels[0]))
+    return str(next((label for label in ("InputChannel", "Sum", "Logit") if label in labels), labels[0]))
 
 
 def _title(node: dict[str, Any]) -> str:

@@ -47,14 +47,14 @@ def network3d(
         nodes: one filter a row: `x`, `y` (place in the disc) and `z` (depth) in any unit, `layer` (0 and up), `uid`,
             `score` in [0, 1]; optionally `target` (bool: ringed) and `colour` ("#rrggbb" for input channels, else "").
         kernels: one kernel a row, the most important first: `source` and `target` (rows of `nodes`), `sign`
-            (-1 inhibitory, 0 mixed, 1 excitatory), `width` (0 to 255).
+            (-1 inhibitory, 0 mixed, 1 excitatory; 2 for an identity, an addend of a sum), `width` (0 to 255).
         revision: names the content of both tables; the browser takes them anew when it changes.
         selected: the page's selection; sent on the first drawing and when `selected_revision` changes, so that it is
             safe to pass back what was clicked.
         selected_revision: count it up when Python, not a click, changes the selection.
         key: Streamlit's key of the component; the camera lives as long as it stays the same.
         height: CSS pixels.
-        layers: the caption of each layer.
+        layers: the caption of each layer; an empty one is none. Of too many every n-th is shown.
         legend: text of the legend, such as "1,234 of 250,048 kernels drawn".
         on_select: called before the rerun that a click starts; `clicked(key)` is the click.
 

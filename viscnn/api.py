@@ -12,6 +12,7 @@ Without a connection it talks to the Neo4j that NEO4J_URI names, else to the man
 
 import dataclasses
 import json
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from viscnn import adhoc
@@ -27,8 +28,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from viscnn.engine.bundle import Bundle
+    from viscnn.engine.receptive import LayerFields, ReceptiveField, ReceptiveFields
     from viscnn.engine.replay import ReplayReport
+    from viscnn.ingest.kernels import Extent
     from viscnn.ingest.load import LoadReport
+    from viscnn.ingest.zoo import Recipe
 
 __all__ = ["VISCNN", "Progress"]
 
@@ -55,6 +59,13 @@ class VISCNN(Scores):
         images: str | None = None,
         replace: bool = False,
         importance: bool = True,
+        heads: bool = False,
+        kernel_weights: bool = True,
+        kernels_above: float | None = None,
+        top_kernels: int | None = None,
+        confirm: Callable[[int], bool] | None = None,
+        bulk: bool = False,
+        advise: Callable[[str], None] = lambda line: None,
         progress: Progress = silent,
     ) -> "LoadReport":
         """Write a model into the graph and register it on this machine.
@@ -66,28 +77,66 @@ class VISCNN(Scores):
             images: an image source (a folder, an npz file, `bundled:mnist`); the bundled models have their own.
             replace: store it anew even if it is there, or if the name is taken.
             importance: with images, compute the cached `importance` (the query `overall`).
+            heads: also the linear layers behind flattened maps; the logits are filters, linked to their classes.
+            kernel_weights: store the weights of each kernel; without them the graph alone cannot be replayed.
+            kernels_above: only kernels with l1 above this.
+            top_kernels: only so many kernels of largest l1 (not with `kernels_above`).
+            confirm: with `heads`, asked whether to store so many kernels; by default up to 5,000,000.
+            bulk: by Neo4j's offline import, faster for large models; into the managed server's empty database.
 
         Raises:
             ModelError, UnsupportedModel, ImagesError: nothing was changed.
         """
-        from viscnn.ingest.architecture import read_architecture
-        from viscnn.ingest.load import load_model
-        from viscnn.ingest.registry import Entry, register
-        from viscnn.ingest.zoo import Recipe, build, model_name
+        from viscnn.ingest.kernels import Extent
+        from viscnn.ingest.zoo import Recipe, model_name
 
         file = absolute(weights) if weights and weights != "random" else weights
         path = absolute(source) if ".py" in source else source  # a zoo name, whatever folder is called like it
-        recipe = Recipe(path, file, input_shape, classes, mean, std)
-        name = name or model_name(source)
-        zoo = build(recipe)
-        architecture = read_architecture(zoo.module, zoo.input_shape)
+        recipe = Recipe(path, file, input_shape, classes, mean, std, heads)
+        extent = Extent(kernel_weights, kernels_above, top_kernels)
+        how: dict[str, Any] = {"replace": replace, "confirm": confirm, "bulk": bulk, "progress": progress}
+        return self._ingest(name or model_name(source), recipe, extent, images, importance, **how)
+
+    def _ingest(
+        self,
+        name: str,
+        recipe: "Recipe",
+        extent: "Extent",
+        images: str | None,
+        importance: bool,
+        *,
+        replace: bool,
+        confirm: Callable[[int], bool] | None,
+        bulk: bool,
+        progress: Progress,
+    ) -> "LoadReport":
+        from viscnn.ingest.bulk import load_in_bulk
+        from viscnn.ingest.contents import contents_of
+        from viscnn.ingest.load import few_kernels, load_contents
+        from viscnn.ingest.registry import Entry, register
+
+        contents = contents_of(name, recipe, extent)
+        zoo = contents.zoo
         given = absolute(images) if images else self._registered_images(name, zoo.weights_hash, replace)
         named, notes = self._image_source(given, zoo.images)
-        report = load_model(self._graph, name, zoo, architecture, replace=replace, progress=progress)
+        asked = {"confirm": confirm or few_kernels} if recipe.heads else {}
+        load_by = load_in_bulk if bulk else load_contents
+        report = load_by(self._graph, contents, replace=replace, progress=progress, **asked)
         register(name, Entry(recipe, zoo.weights_hash, named or zoo.images))
         if named is not None and (images or not self._has_images(name, importance)):
             notes += self._save_images(name, importance, progress)
         return dataclasses.replace(report, notes=notes)
+
+    @staticmethod
+    def zoo(source: str | None = None) -> dict[str, list[dict[str, Any]]]:
+        """Models that can be ingested by name: of `bundled`, `data`, `torchvision` or `timm`, or of all of these.
+
+        Returns:
+            `sources` with what of them is on this machine, and `models` with their names (see `ingest/zoo_list.py`).
+        """
+        from viscnn.ingest.zoo_list import zoo
+
+        return zoo(source)
 
     def _registered_images(self, name: str, weights_hash: str, replace: bool) -> str | None:
         """The images that a model was ingested with: the same ingest without --images does not forget them."""
@@ -145,8 +194,17 @@ class VISCNN(Scores):
         drop_model(self._graph, name)
         forget(name)
 
-    def replay(self, model: str, *, images: int = 4) -> "ReplayReport":
-        """Rebuild the forward pass from what Neo4j holds and compare it with the model, on images or noise."""
+    def replay(self, model: str, *, images: int = 4, progress: Progress = silent) -> "ReplayReport":
+        """Rebuild the forward pass from what Neo4j holds and compare it with the model, layer by layer.
+
+        Args:
+            images: so many check images of the model, or random ones where it has none.
+
+        Raises:
+            NotInGraph: no such model, or it is stored without weights.
+            ImagesError: none of its images can be read.
+            StoredDataError: layers, kernels or operations are missing or wrong.
+        """
         import torch
 
         from viscnn.engine.replay import replay
@@ -155,9 +213,14 @@ class VISCNN(Scores):
         bundle = self.bundle(model)
         if bundle.images is None:
             noise = torch.randn(images, *bundle.architecture.input_shape, generator=torch.Generator().manual_seed(0))
-            return replay(self._graph, bundle, noise)
-        batch, _ = next(image_batches(bundle, bundle.collection.select("overall", "check", images), []))
-        return replay(self._graph, bundle, batch)
+            report = replay(self._graph, bundle, noise, progress=progress)
+            note = f"model {model!r} has no images here: compared on {images} random ones"
+            return dataclasses.replace(report, notes=(*report.notes, note))
+        selected = bundle.collection.select("overall", "check", images)
+        batches = [batch for batch, _ in image_batches(bundle, selected, [])]
+        if not batches:
+            raise ImagesError(f"none of the {len(selected)} check images of model {model!r} can be read")
+        return replay(self._graph, bundle, torch.cat(batches), progress=progress)
 
     # -- filters and images ----------------------------------------------------------------------------------------
 
@@ -216,6 +279,39 @@ class VISCNN(Scores):
 
     def _image_index(self, bundle: "Bundle", path: str) -> int:
         return bundle.collection.select(path, None, 1)[0]
+
+    # -- receptive fields ------------------------------------------------------------------------------------------
+
+    def receptive_field(self, uid: str, position: tuple[int, int], *, layer: str = "input") -> "ReceptiveField":
+        """What can influence a filter at a position, exactly; worked out from the graph alone.
+
+        Args:
+            uid: of a filter.
+            position: (row, column) on its map.
+            layer: the receptive field in the maps of this layer; in the image by default.
+
+        Raises:
+            NotInGraph: there is no such filter or layer.
+            InputError: the position lies outside the map, or the filter does not depend on `layer`.
+        """
+        found = self._graph.read("read/filter", uid=uid, query="")
+        if not found:
+            raise NotInGraph(f"there is no filter {uid!r} in the graph (uids look like mnist/conv2/5)")
+        fields = self._receptive_fields(found[0]["model"])
+        towards = layer.removeprefix(f"{found[0]['model']}/")
+        return fields.unit(found[0]["layer"], found[0]["channel"], position, towards=towards)
+
+    def receptive_fields(
+        self, model: str, layer: str, *, channel: int | None = None, towards: str = "input"
+    ) -> "LayerFields":
+        """The boxes of all units of a layer (of one filter, or those that hold every filter's), as arrays."""
+        return self._receptive_fields(model).layer(layer, channel=channel, towards=towards)
+
+    def _receptive_fields(self, model: str) -> "ReceptiveFields":
+        from viscnn.engine.receptive import ReceptiveFields
+        from viscnn.engine.stored import stored_structure
+
+        return ReceptiveFields(stored_structure(self._graph, self.model(model)["name"]))
 
     # -- Cypher ----------------------------------------------------------------------------------------------------
 

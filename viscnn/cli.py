@@ -27,7 +27,7 @@ app.add_typer(server_app, name="server")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output and nothing else.")]
 ModelOption = Annotated[str, typer.Option("--model", "-m", help="Name of a stored model.")]
-Images = Annotated[str | None, typer.Option(help="A folder, an npz file, bundled:mnist or bundled:cifar10.")]
+Images = Annotated[str | None, typer.Option(help="A folder, an npz file, bundled:mnist, :cifar10 or :imagenet-sample.")]
 MaxImages = Annotated[int, typer.Option(min=0, help="At most so many images of each image set; 0 for all.")]
 Workers = Annotated[
     int | None, typer.Option(min=0, help="Processes that decode images; by default none for few images.")
@@ -41,7 +41,7 @@ _OUTPUTS = "loss, class:NAME, filter:UID, layer:NAME, direction:NAME[0:0.5,7:-1]
 
 @app.command()
 def ingest(
-    model: Annotated[str, typer.Argument(help="mnist, cifar10, a torchvision name, or path/to/file.py:function.")],
+    model: Annotated[str, typer.Argument(help="A name that `viscnn zoo` lists, or path/to/file.py:function.")],
     name: Annotated[str | None, typer.Option(help="Name in the graph.")] = None,
     weights: Annotated[str | None, typer.Option(help="A .safetensors, .npz or .pt file, or `random`.")] = None,
     input: Annotated[str | None, typer.Option(help="Input shape, such as 3x224x224.")] = None,  # noqa: A002
@@ -51,11 +51,18 @@ def ingest(
     std: Annotated[str | None, typer.Option(help="Per channel, such as 0.229,0.224,0.225.")] = None,
     replace: Annotated[bool, typer.Option(help="Store it anew even if the name is taken.")] = False,
     importance: Annotated[bool, typer.Option(help="With images: compute the cached importance.")] = True,
+    heads: Annotated[bool, typer.Option("--heads", help="The linear layers behind flattened maps too.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="With --heads: also more than 5,000,000 kernels.")] = False,
+    no_weights: Annotated[bool, typer.Option("--no-weights", help="Kernels without their weights.")] = False,
+    kernels_above: Annotated[float | None, typer.Option(help="Only kernels with a larger L1 norm.")] = None,
+    top_kernels: Annotated[int | None, typer.Option(help="Only so many kernels, of largest L1 norm.")] = None,
+    bulk: Annotated[bool, typer.Option("--bulk", help="By offline import, into an empty managed server.")] = False,
     json: Json = False,
 ) -> None:
     """Write a model into the graph: every filter a node, every kernel a relationship."""
-    from viscnn.cli_options import class_names, numbers
+    from viscnn.cli_options import class_names, confirmation, numbers
     from viscnn.ingest.zoo import parse_shape
+    from viscnn.reports import ingest_json, ingest_text
 
     with console.session(json) as out, out.viscnn() as viscnn:
         report = viscnn.ingest(
@@ -69,22 +76,17 @@ def ingest(
             images=images,
             replace=replace,
             importance=importance,
+            heads=heads,
+            kernel_weights=not no_weights,
+            kernels_above=kernels_above,
+            top_kernels=top_kernels,
+            confirm=confirmation(out.say, yes=yes),
+            bulk=bulk,
+            advise=out.say,
             progress=out.progress,
         )
         out.notes(report.notes)
-        what = "is complete already" if report.already_complete else f"stored in {report.seconds:.1f} s"
-        out.result(
-            {
-                "model": report.model,
-                "layers": report.layers,
-                "filters": report.filters,
-                "kernels": report.kernels,
-                "seconds": round(report.seconds, 3),
-                "alreadyComplete": report.already_complete,
-                "notes": list(report.notes),
-            },
-            f"{report.model}: {report.layers} layers, {report.filters:,} filters, {report.kernels:,} kernels, {what}",
-        )
+        out.result(ingest_json(report), ingest_text(report))
 
 
 @app.command()
@@ -92,8 +94,26 @@ def models(json: Json = False) -> None:
     """List the stored models."""
     with console.session(json) as out, out.viscnn() as viscnn:
         found = viscnn.models()
-        columns = ["name", "architecture", "status", "layers", "filters", "activeQuery"]
+        columns = ["name", "architecture", "status", "layers", "filters", "kernels", "activeQuery"]
         out.result({"models": found}, console.table("Models", columns, found) if found else "no models are stored")
+
+
+@app.command()
+def zoo(
+    source: Annotated[str | None, typer.Argument(help="Only those of bundled, data, torchvision or timm.")] = None,
+    json: Json = False,
+) -> None:
+    """List the models that can be ingested by name, and whether their weights are on this machine."""
+    from viscnn.api import VISCNN
+
+    with console.session(json) as out:
+        found = VISCNN.zoo(source)
+        shown = [each for each in found["models"] if each["source"] != "timm" or source]  # timm's are too many
+        columns = ["name", "source", "inputShape", "ready"]
+        out.notes(f"{each['source']}: {each['models']:,} models; {each['atHand']}" for each in found["sources"])
+        if len(shown) < len(found["models"]):
+            out.notes(["viscnn zoo timm lists those of timm"])
+        out.result(found, console.table("Models by name", columns, shown))
 
 
 @app.command()
@@ -133,9 +153,8 @@ def query(
             progress=out.progress,
         )
         out.notes(tuple(dict.fromkeys(note for report in reports for note in report.warnings)))
-        layers = viscnn.layers(model)
-        found = [query_json(report, layers, top=top) for report in reports]
-        text = "\n\n".join(query_text(report, layers, top=top) for report in reports)
+        found = [query_json(report, top=top) for report in reports]
+        text = "\n\n".join(query_text(report, top=top) for report in reports)
         out.result(found[0] if len(found) == 1 else {"queries": found}, text)
 
 
@@ -232,17 +251,40 @@ def show_filter(
 
 
 @app.command()
+def receptive(
+    unit: Annotated[str, typer.Argument(metavar="UID@ROW,COLUMN", help="A filter at a position: mnist/conv2/5@3,4.")],
+    layer: Annotated[str, typer.Option(help="The receptive field in the maps of this layer.")] = "input",
+    json: Json = False,
+) -> None:
+    """Say which pixels of the image (or positions of another layer's maps) can influence a filter at a position."""
+    from viscnn.cli_options import filter_at
+    from viscnn.reports import receptive_text
+
+    with console.session(json) as out, out.viscnn() as viscnn:
+        uid, position = filter_at(unit)
+        found = viscnn.receptive_field(uid, position, layer=layer)
+        out.result({"uid": uid, **found.facts()}, receptive_text(uid, found))
+
+
+@app.command()
 def replay(
     model: Annotated[str, typer.Argument(help="Name of a stored model.")],
     images: Annotated[int, typer.Option(min=1, help="Number of images to compare on.")] = 4,
     json: Json = False,
 ) -> None:
-    """Rebuild the forward pass from what Neo4j holds and compare it with the model, layer by layer."""
+    """Rebuild the forward pass from what Neo4j holds and compare it with the model, layer by layer.
+
+    The error of a layer is relative to its largest value; exit code 1 where one is above 1e-4.
+    """
     with console.session(json) as out, out.viscnn() as viscnn:
-        report = viscnn.replay(model, images=images)
+        report = viscnn.replay(model, images=images, progress=out.progress)
         rows = [{"layer": layer, "relativeError": error} for layer, error in report.errors.items()]
-        result = {"model": model, "layers": len(rows), "maxRelativeError": report.worst, "errors": report.errors}
-        out.result(result, console.table(f"Replay of {model}", ["layer", "relativeError"], rows))
+        result = {"model": model, "layers": len(rows), "maxRelativeError": report.worst}
+        title = f"Replay of {model}: {'exact' if report.exact else 'not exact'}, at most {report.worst:.2g} off"
+        out.notes(report.notes)
+        out.result(result, console.table(title, ["layer", "relativeError"], rows))
+        if not report.exact:
+            raise typer.Exit(1)
 
 
 @app.command()

@@ -1,12 +1,17 @@
 """Texts of the command line turned into values, each with an error that names the option."""
 
 import json
+import re
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import typer
+
 from viscnn.errors import InputError
 
-__all__ = ["class_names", "key_values", "numbers"]
+__all__ = ["class_names", "confirmation", "filter_at", "key_values", "numbers"]
 
 
 def numbers(option: str, text: str | None) -> tuple[float, ...] | None:
@@ -31,6 +36,28 @@ def class_names(path: str | None) -> tuple[str, ...] | None:
     if not names:
         raise InputError(f"--classes {path!r} holds no class names")
     return names
+
+
+def confirmation(say: Callable[[str], None], *, yes: bool) -> Callable[[int], bool]:
+    """Says how many kernels a model with its head has; many are stored with `yes`, or when a person agrees."""
+
+    def confirm(kernels: int) -> bool:
+        from viscnn.ingest.load import few_kernels
+
+        say(f"{kernels:,} kernels with the head")
+        if yes or few_kernels(kernels):
+            return True
+        return sys.stdin.isatty() and typer.confirm("Store them all?", err=True)
+
+    return confirm
+
+
+def filter_at(text: str) -> tuple[str, tuple[int, int]]:
+    """`mnist/conv2/5@3,4` as the uid of a filter and a (row, column)."""
+    found = re.fullmatch(r"(.+)@\s*(-?\d{1,9})\s*,\s*(-?\d{1,9})\s*", text, re.DOTALL)
+    if found is None:
+        raise InputError(f"{text!r} is not UID@ROW,COLUMN, such as mnist/conv2/5@3,4")
+    return found[1], (int(found[2]), int(found[3]))
 
 
 def key_values(pairs: list[str]) -> dict[str, Any]:

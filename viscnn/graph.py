@@ -104,8 +104,11 @@ class Graph:
     """
 
     def __init__(self, connection: Connection, *, tracer: Tracer | None = None) -> None:
-        self.connection = connection
         self._tracer = tracer
+        self._connect(connection)
+
+    def _connect(self, connection: Connection) -> None:
+        self.connection = connection
         if connection.uri.partition("://")[0] not in _SCHEMES:
             raise ConnectionFailed(
                 f"{connection.uri} is not a Bolt address; NEO4J_URI looks like bolt://127.0.0.1:7687"
@@ -114,6 +117,11 @@ class Graph:
             self._driver = neo4j.GraphDatabase.driver(
                 connection.uri, auth=(connection.username, connection.password), **_DRIVER_OPTIONS
             )
+
+    def reconnect(self, connection: Connection) -> None:
+        """Leave all connections, such as those to a server that was started anew, and use others from now on."""
+        self._driver.close()
+        self._connect(connection)
 
     def __enter__(self) -> Self:
         return self

@@ -7,47 +7,71 @@ import numpy as np
 if TYPE_CHECKING:
     from viscnn.doctor import Report
     from viscnn.engine.circuit import CircuitReport
+    from viscnn.engine.receptive import ReceptiveField
     from viscnn.engine.run import QueryReport
+    from viscnn.ingest.load import LoadReport
 
-__all__ = ["circuit_json", "circuit_text", "doctor_json", "doctor_text", "query_json", "query_text"]
-
-Layers = list[dict[str, Any]]
-
-
-def _convolutions(layers: Layers) -> Layers:
-    return [layer for layer in layers if layer["kind"] == "convolution"]
-
-
-def _source(layers: Layers, number: int, output: int, kernel_input: int) -> str:
-    """uid of the filter that a kernel reads, in a sequential network."""
-    layer, before = layers[number + 1], layers[number]
-    per_group = before["filters"] // layer["groups"]
-    channel = output // (layer["filters"] // layer["groups"]) * per_group + kernel_input
-    if before["kind"] == "input":
-        from viscnn.ingest.rows import channel_names
-
-        return f"{before['uid']}/{channel_names(before['filters'])[channel]}"
-    return f"{before['uid']}/{channel}"
+__all__ = [
+    "circuit_json",
+    "circuit_text",
+    "doctor_json",
+    "doctor_text",
+    "ingest_json",
+    "ingest_text",
+    "query_json",
+    "query_text",
+    "receptive_text",
+]
 
 
-def query_json(report: "QueryReport", layers: Layers, *, top: int) -> dict[str, Any]:
-    """The query with the `top` filters and kernels of each layer."""
+def ingest_json(report: "LoadReport") -> dict[str, Any]:
+    """What is stored of a model."""
+    return {
+        "model": report.model,
+        "layers": report.layers,
+        "filters": report.filters,
+        "kernels": report.kernels,
+        "kernelsLeftOut": report.kernels_left_out,
+        "sums": report.sums,
+        "identities": report.identities,
+        "seconds": round(report.seconds, 3),
+        "alreadyComplete": report.already_complete,
+        "notes": list(report.notes),
+    }
+
+
+def ingest_text(report: "LoadReport") -> str:
+    """What is stored of a model, in one line."""
+    parts = [f"{report.layers} layers", f"{report.filters:,} filters", f"{report.kernels:,} kernels"]
+    parts += [f"{report.kernels_left_out:,} left out"] * bool(report.kernels_left_out)
+    parts += [f"{report.sums:,} sums with {report.identities:,} addends"] * bool(report.sums)
+    parts += ["is complete already" if report.already_complete else f"stored in {report.seconds:.1f} s"]
+    return f"{report.model}: {', '.join(parts)}"
+
+
+def query_json(report: "QueryReport", *, top: int) -> dict[str, Any]:
+    """The query with the `top` filters and kernels of each layer; a sum has filters only."""
+    from viscnn.engine.wiring import filter_uids
+
+    architecture = report.architecture
+    uids = filter_uids(report.model, architecture)
     filters: list[dict[str, Any]] = []
     kernels: list[dict[str, Any]] = []
-    for number, layer in enumerate(_convolutions(layers)):
-        scores = report.filters[number]
+    for layer, scores, table in zip(architecture.layers, report.filters, report.kernels, strict=True):
+        own = f"{report.model}/{layer.name}"
         for channel in np.argsort(-scores, kind="stable")[:top].tolist():
-            filters.append(
-                {"uid": f"{layer['uid']}/{channel}", "layer": layer["name"], "score": float(scores[channel])}
-            )
-        table = report.kernels[number]
+            filters.append({"uid": f"{own}/{channel}", "layer": layer.name, "score": float(scores[channel])})
+        if layer.is_sum:
+            continue
+        sources = architecture.sources(layer)
         for place in np.argsort(-table.ravel(), kind="stable")[:top].tolist():
             output, kernel_input = divmod(place, table.shape[1])
+            source = int(sources[layer.source_start(output) + kernel_input])
             kernels.append(
                 {
-                    "source": _source(layers, number, output, kernel_input),
-                    "target": f"{layer['uid']}/{output}",
-                    "layer": layer["name"],
+                    "source": uids[source] if source >= 0 else None,  # it reads a map that is always zero
+                    "target": f"{own}/{output}",
+                    "layer": layer.name,
                     "input": kernel_input,
                     "score": float(table[output, kernel_input]),
                 }
@@ -55,13 +79,13 @@ def query_json(report: "QueryReport", layers: Layers, *, top: int) -> dict[str, 
     return {**report.facts(), "filters": filters, "kernels": kernels}
 
 
-def query_text(report: "QueryReport", layers: Layers, *, top: int) -> str:
+def query_text(report: "QueryReport", *, top: int) -> str:
     """The same for people; negative scores of a contrast are shown as 0, as the paper does."""
-    data = query_json(report, layers, top=top)
+    data = query_json(report, top=top)
     lines = [f"{report.uid}  {report.text}", f"{report.images} images, {report.effective_images:.1f} effective"]
-    for layer in _convolutions(layers):
-        name = layer["name"]
-        lines.append(f"\n{name} ({layer['filters']} filters)")
+    for layer in report.architecture.layers:
+        name = layer.name
+        lines.append(f"\n{name} ({layer.filters} filters)")
         best = [f"{each['uid']} {max(each['score'], 0):.4g}" for each in data["filters"] if each["layer"] == name]
         lines.append("  filters  " + ", ".join(best))
         for each in data["kernels"]:
@@ -124,3 +148,20 @@ def doctor_text(report: "Report") -> str:
     """The same for people: one line per row."""
     width = max(len(row.name) for row in report.rows)
     return "\n".join(f"{row.state:7}  {row.name:{width}}  {row.detail}" for row in report.rows)
+
+
+def receptive_text(uid: str, found: "ReceptiveField") -> str:
+    """A receptive field in words."""
+    unit = f"{uid}@{found.position[0]},{found.position[1]}"
+    if found.rows is None or found.columns is None:
+        return f"{unit} reads nothing of {found.towards}: padding only"
+    (top, bottom), (left, right) = found.rows, found.columns
+    box = f"rows {top} to {bottom}, columns {left} to {right} of {found.size[0]} x {found.size[1]}"
+    above, below, before, behind = found.padding
+    pixels = "every position of it" if found.full else f"{found.pixels:,} positions of it"
+    lines = [f"{unit} in {found.towards}", f"{box} ({bottom - top + 1} x {right - left + 1}); {pixels}"]
+    if any(found.padding):
+        lines.append(
+            f"in padding: {above} rows above, {below} below, {before} columns to the left, {behind} to the right"
+        )
+    return "\n".join(lines)

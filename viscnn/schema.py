@@ -6,7 +6,7 @@ against them: nothing is stored that is not declared.
 
 from dataclasses import dataclass
 
-__all__ = ["NODES", "RELATIONSHIPS", "NodeType", "RelationshipType", "as_markdown"]
+__all__ = ["FILTER_LABELS", "NODES", "RELATIONSHIPS", "NodeType", "RelationshipType", "as_markdown"]
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,12 @@ NODES = (
             "logits": "integer: number of logits; 0 when the model returns maps",
             "importanceOutput": "string: the output that `importance` is towards (`loss`, or the last layer)",
             "importanceQuery": "string: uid of the query whose scores are in `importance`; null when there are none",
-            "mixesChannels": "boolean: some step between layers mixes channels (LRN)",
+            "heads": "boolean: the head is stored too, so that the logits are filters",
+            "weights": "boolean: KERNEL.weights is stored",
+            "kernelsAbove": "float: only kernels with l1 above this are stored; null when all are",
+            "topKernels": "integer: only so many kernels of largest l1 are stored; null when all are",
+            "kernelsLeftOut": "integer: kernels that are not stored",
+            "mixesChannels": "boolean: some step between layers mixes channels (LRN, LayerNorm, gates)",
             "signCutoffs": "list of floats: signRatio below the first is inhibitory, above the second excitatory",
             "schemaVersion": "integer",
             "createdAt": "string: ISO 8601, UTC",
@@ -59,20 +64,26 @@ NODES = (
     NodeType(
         "Layer",
         "uid",
-        "A convolution call, or the input.",
+        "A call of a convolution or linear layer, an addition, or the input.",
         {
-            "uid": "string: `model/module path`; the second call of a shared module is `path#2`",
+            "uid": "string: `model/module path`; a second call is `path#2`, a functional one `#conv2d_1`, "
+            "an addition `path.add`",
             "model": "string: name of the model",
             "name": "string: module path, or `input`",
             "key": "integer: database-wide, for the index on KERNEL (layer, score)",
-            "index": "integer: depth; 0 is the input",
-            "kind": "string: `input` or `convolution`",
+            "index": "integer: place in the order of execution; 0 is the input",
+            "kind": "string: `input`, `convolution`, `linear` (a 1x1 convolution wherever it is applied) or `sum`",
+            "depth": "integer: layers on the longest path from the input, this one included",
+            "branch": "integer: number among the layers of its depth",
+            "gate": "boolean: its maps reach others only as factors (squeeze-and-excite)",
+            "logits": "boolean: its filters are the model's logits",
             "stride": "list of integers",
             "padding": "list of integers, or `same` / `valid`",
             "paddingMode": "string: zeros, reflect, replicate or circular",
             "dilation": "list of integers",
             "groups": "integer",
             "kernelSize": "list of integers: rows, columns",
+            "inputs": "integer: kernels into each filter, stored or not; of a sum its addends",
             "filters": "integer: number of filters, or of input channels",
             "positions": "integer: rows x columns of an output map",
             "outputSize": "list of integers: rows, columns of an output map",
@@ -84,12 +95,12 @@ NODES = (
     NodeType(
         "Filter",
         "uid",
-        "One output channel of a layer; with the label InputChannel, a channel of the image.",
+        "One output channel of a layer; see the further labels below.",
         {
             "uid": "string: `model/layer/channel`; inputs `model/input/r`",
             "model": "string: name of the model",
             "layer": "string: name of the layer",
-            "layerIndex": "integer: depth of the layer",
+            "layerIndex": "integer: index of the layer, its place in the order of execution",
             "channel": "integer",
             "name": "string: `layer/channel`",
             "u": "float: place in the layer's disc; unit: radius of the largest layer's disc",
@@ -97,10 +108,21 @@ NODES = (
             "z": "float: depth",
             "x": "float: place in the unrolled 2-D picture",
             "y": "float: place in the unrolled 2-D picture",
-            "bias": "float: bias of the folded convolution; null for input channels",
+            "bias": "float: bias of the folded convolution; null for input channels and sums",
             "importance": "float: cached score of `overall` towards Model.importanceOutput",
             "score": "float: score of the active query",
             "classProfile": "list of floats: score for every class, L2-normalised",
+        },
+    ),
+    NodeType(
+        "Class",
+        "uid",
+        "What a logit stands for; stored with the head of a model.",
+        {
+            "uid": "string: `model/class/number`",
+            "model": "string: name of the model",
+            "name": "string",
+            "index": "integer: number of the logit",
         },
     ),
     NodeType(
@@ -134,6 +156,7 @@ NODES = (
             "createdAt": "string: ISO 8601, UTC",
             "seconds": "float: time of scoring",
             "status": "string: `scoring` or `complete`",
+            "scoresRun": "string: random, names the writing of SCORED that began last; an earlier one gives way to it",
             "scoresStamp": "string: random, a new one whenever SCORED is written; copies of the scores are known by it",
         },
     ),
@@ -145,7 +168,7 @@ NODES = (
             "uid": "string: `model/circuit/hash`",
             "model": "string: name of the model",
             "target": "string: the output that it reaches",
-            "targetLayerIndex": "integer: depth of the target's layer",
+            "targetLayers": "list of strings: names of the layers that the output names",
             "query": "string: uid of the query whose scores selected it",
             "scale": "string: sum, layer-l2 or raw",
             "keep": "float: share of the upstream kernels that was asked for",
@@ -181,6 +204,13 @@ NODES = (
     ),
 )
 
+FILTER_LABELS = {
+    "InputChannel": "a channel of the image: r, g, b, or gray, or c0 and on",
+    "Sum": "a channel of an addition; its addends are IDENTITY relationships",
+    "Logit": "a logit of the model, read with its head",
+}
+"""Labels that a filter may have besides `Filter`, each with the same properties."""
+
 RELATIONSHIPS = (
     RelationshipType("HAS_LAYER", "Model", "Layer", "The layers of a model.", {}),
     RelationshipType("HAS_FILTER", "Layer", "Filter", "The filters of a layer.", {}),
@@ -190,10 +220,13 @@ RELATIONSHIPS = (
         "Layer",
         "The maps of one layer reach another.",
         {
-            "position": "integer: order among the sources that are concatenated",
-            "sourceStart": "integer: first channel of the source",
-            "targetStart": "integer: first input channel of the target",
+            "position": "integer: order among the feeds of the target",
+            "addend": "integer: of a sum, the addend that it belongs to; else 0",
+            "sourceStart": "integer: first channel of the source, after the operations",
+            "targetStart": "integer: first input channel of the target (of one addend, for a sum)",
             "channels": "integer: number of channels",
+            "sourceChannels": "list of integers: the channels of the source; null where they are neighbours",
+            "targetChannels": "list of integers: the input channels of the target; null where they are neighbours",
             "operations": "list of strings, JSON each: what happens in between, in order, complete enough to replay",
         },
     ),
@@ -205,7 +238,7 @@ RELATIONSHIPS = (
         {
             "input": "integer: index i within the group",
             "layer": "integer: `key` of the target's layer",
-            "weights": "list of floats: the kernel row by row",
+            "weights": "list of floats: the kernel row by row; null where Model.weights is false",
             "l1": "float: sum |W|",
             "l2": "float: sqrt(sum W^2)",
             "signRatio": "float: sum W / sum |W|, in [-1, 1]; 0 for an all-zero kernel",
@@ -215,13 +248,27 @@ RELATIONSHIPS = (
         },
     ),
     RelationshipType(
+        "IDENTITY",
+        "Filter",
+        "Filter",
+        "An addend of a sum: one map that is added as it is. It is not counted as a kernel.",
+        {
+            "input": "integer: number of the addend",
+            "layer": "integer: `key` of the sum's layer",
+            "importance": "float: cached score of `overall` towards Model.importanceOutput",
+            "score": "float: score of the active query",
+        },
+    ),
+    RelationshipType("PREDICTS", "Filter", "Class", "The class that a logit stands for.", {}),
+    RelationshipType(
         "SCORED",
         "Query",
         "Filter",
         "The scores of a query, one relationship for every filter.",
         {
             "score": "float: the filter's score, raw and signed",
-            "kernelScores": "list of floats: element i is the score of the incoming kernel with input = i",
+            "kernelScores": "list of floats: element i is the score of the incoming kernel (of a sum: identity) "
+            "with input = i, whether or not that kernel is stored",
         },
     ),
     RelationshipType(
@@ -229,7 +276,7 @@ RELATIONSHIPS = (
         "Circuit",
         "Filter",
         "A filter of a circuit.",
-        {"kernelInputs": "list of integers: inputs of the kernels that the circuit keeps into this filter"},
+        {"kernelInputs": "list of integers: inputs of the kernels (of a sum: identities) that the circuit keeps"},
     ),
     RelationshipType(
         "PLACES",
@@ -247,6 +294,8 @@ def as_markdown() -> str:
     for node in NODES:
         lines += [f"## `(:{node.label})`", "", f"{node.meaning} Unique: `{node.key}`.", ""]
         lines += _table(node.properties)
+        if node.label == "Filter":
+            lines += [f"- `:Filter:{label}` - {meaning}." for label, meaning in FILTER_LABELS.items()] + [""]
     for edge in RELATIONSHIPS:
         lines += [f"## `(:{edge.source})-[:{edge.name}]->(:{edge.target})`", "", edge.meaning, ""]
         lines += _table(edge.properties) if edge.properties else []

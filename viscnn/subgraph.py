@@ -2,9 +2,10 @@
 
 1. take the query's scores (read once from SCORED, or remembered) and choose the kernels that the kept fraction
    amounts to, under a scale that makes layers comparable;
-2. pull these kernels by Cypher, from their target filters on, one row a filter.
+2. pull these kernels by Cypher, from their target filters on, one row a filter;
+3. add the identities of sums that join them.
 
-It makes no difference whether the query is active.
+Identities are no kernels: they are not ranked and not counted. It makes no difference whether the query is active.
 """
 
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from viscnn.graph_scores import QueryScores, query_scores
 __all__ = ["Subgraph", "of_circuit", "pull"]
 
 _PULLED = ["source", "target", "input", "sign", "signRatio"]
+_JOINED = ["source", "target", "input"]
 _SIGNS = {"inhibitory": -1, "mixed": 0, "excitatory": 1}
 
 
@@ -33,9 +35,13 @@ class Subgraph:
             of a signed criterion its size, over the layer's maximum).
         kernels: source, target (rows of `filters`), input, score (raw), sign (-1, 0, 1), signRatio, shown; highest
             scaled score first.
-        total: kernels of the model.
+        total: kernels of the model, stored or not.
         left_out: kernels of the kept fraction that `limit` cut off, those with the lowest scaled scores.
         score_share: share of the total positive scaled score that `kernels` hold.
+        identities: source, target (rows of `filters`), input (the addend), score (raw): those on a path from a kernel
+            (or an input channel) to a kernel (or the target); of more than `limit` the largest scores.
+        identities_left_out: those that `limit` cut off.
+        not_stored: kernels of the kept fraction that were left out of the graph when the model was ingested.
     """
 
     model: str
@@ -45,6 +51,9 @@ class Subgraph:
     total: int
     left_out: int
     score_share: float
+    identities: pd.DataFrame
+    identities_left_out: int = 0
+    not_stored: int = 0
 
 
 def pull(graph: Graph, uid: str, *, keep: float, scale: str, limit: int) -> Subgraph:
@@ -62,8 +71,18 @@ def pull(graph: Graph, uid: str, *, keep: float, scale: str, limit: int) -> Subg
     pulled = _flat(graph.read("read/subgraph_kernels", rows=_rows(ranking.scores, chosen)))
     filters = _filters(graph, ranking)
     kernels = _kernels(pulled, filters, ranking)
+    identities, cut = _joining(graph, filters, kernels, ranking, limit)
     return Subgraph(
-        ranking.model, uid, filters, kernels, ranking.total, kept - len(kernels), _share(ranking, kernels["scaled"])
+        model=ranking.model,
+        query=uid,
+        filters=filters,
+        kernels=kernels,
+        total=ranking.total,
+        left_out=kept - len(chosen),
+        score_share=_share(ranking, kernels["scaled"]),
+        identities=identities,
+        identities_left_out=cut,
+        not_stored=len(chosen) - len(kernels),
     )
 
 
@@ -81,7 +100,12 @@ def of_circuit(graph: Graph, uid: str) -> Subgraph:
     pulled = pd.DataFrame(graph.read("read/circuit_kernels", uid=uid), columns=[*_PULLED, "score"])
     kernels = _kernels(pulled[_PULLED], filters, ranking)
     share = _share(ranking, kernels["scaled"])
-    return Subgraph(ranking.model, ranking.query, filters, kernels, ranking.total, 0, share)
+    joined = pd.DataFrame(graph.read("read/circuit_identities", uid=uid), columns=[*_JOINED, "score"])
+    identities = _identities(joined[_JOINED], filters, ranking)
+    missing = int(found[0]["circuit"]["kernels"]) - len(kernels)
+    return Subgraph(
+        ranking.model, ranking.query, filters, kernels, ranking.total, 0, share, identities, not_stored=missing
+    )
 
 
 @dataclass(frozen=True)
@@ -91,7 +115,7 @@ class _Ranking:
     Attributes:
         scaled: score times the factor of its layer.
         ranks: what kernels are ranked by: the scaled score, of a signed criterion its size.
-        layers: number of the target's layer in depth order, -1 where it is no convolution (never ranked).
+        layers: number of the target's layer among those with kernels, -1 of identities (never ranked).
         total: kernels of the model.
     """
 
@@ -101,7 +125,7 @@ class _Ranking:
     scores: QueryScores
     scaled: NDArray[np.float64]
     ranks: NDArray[np.float64]
-    layers: NDArray[np.int64]
+    layers: NDArray[np.int32]
     total: int
 
     def order(self, kernels: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -116,8 +140,8 @@ def _ranking(graph: Graph, uid: str, scale: str) -> _Ranking:
     scores = query_scores(graph, uid, stamp=found[0]["stamp"])
     numbers = {layer["uid"]: number for number, layer in enumerate(found[0]["layers"])}
     owners = np.array([numbers.get(_layer_uid(each), -1) for each in scores.uids], dtype=np.int64)
-    layers = np.repeat(owners, np.diff(scores.starts))
-    # one more factor, of what is no convolution: -1 finds it
+    layers = np.repeat(owners.astype(np.int32), np.diff(scores.starts))
+    # one more factor, of identities: -1 finds it
     factors = np.append(_factors(found[0]["layers"], scores.kernels, layers, scale), 0.0)
     scaled = scores.kernels * factors[layers]
     ranks = np.abs(scaled) if found[0]["signed"] else scaled
@@ -130,7 +154,7 @@ def _layer_uid(filter_uid: str) -> str:
 
 
 def _factors(
-    layers: list[dict[str, Any]], kernels: NDArray[np.float64], owners: NDArray[np.int64], scale: str
+    layers: list[dict[str, Any]], kernels: NDArray[np.float64], owners: NDArray[np.int32], scale: str
 ) -> NDArray[np.float64]:
     """What a raw kernel score is multiplied by, per layer; `owners` are the layers of `kernels`."""
     if scale == "raw":
@@ -183,15 +207,10 @@ def _filters(graph: Graph, ranking: _Ranking) -> pd.DataFrame:
 
 def _kernels(pulled: pd.DataFrame, filters: pd.DataFrame, ranking: _Ranking) -> pd.DataFrame:
     """Pulled kernels with their scores, by falling rank."""
-    inputs = pulled["input"].to_numpy(dtype=np.int64)
-    owners = pd.Index(ranking.scores.uids).get_indexer(pd.Index(pulled["target"]))
-    number = ranking.scores.starts[owners] + inputs
-    uids = pd.Index(filters["uid"])
+    number = _numbers(pulled, ranking)
     kernels = pd.DataFrame(
         {
-            "source": uids.get_indexer(pd.Index(pulled["source"])).astype(np.int64),
-            "target": uids.get_indexer(pd.Index(pulled["target"])).astype(np.int64),
-            "input": inputs,
+            **_ends(pulled, filters),
             "score": ranking.scores.kernels[number],
             "sign": pulled["sign"].map(_SIGNS).astype(np.int64),
             "signRatio": pulled["signRatio"].astype(float),
@@ -200,6 +219,70 @@ def _kernels(pulled: pd.DataFrame, filters: pd.DataFrame, ranking: _Ranking) -> 
     )
     kernels["shown"] = _relative(kernels["score"], pd.Series(ranking.layers[number]), ranking.signed)
     return kernels.iloc[ranking.order(number)].reset_index(drop=True)
+
+
+def _numbers(pulled: pd.DataFrame, ranking: _Ranking) -> NDArray[np.int64]:
+    """Where pulled kernels or identities stand in the query's scores."""
+    owners = pd.Index(ranking.scores.uids).get_indexer(pd.Index(pulled["target"]))
+    found: NDArray[np.int64] = ranking.scores.starts[owners] + pulled["input"].to_numpy(dtype=np.int64)
+    return found
+
+
+def _ends(pulled: pd.DataFrame, filters: pd.DataFrame) -> dict[str, NDArray[np.int64]]:
+    """Rows of the filters at both ends, and the input."""
+    uids = pd.Index(filters["uid"])
+    ends = {end: uids.get_indexer(pd.Index(pulled[end])).astype(np.int64) for end in ("source", "target")}
+    return {**ends, "input": pulled["input"].to_numpy(dtype=np.int64)}
+
+
+# --- identities --------------------------------------------------------------------------------------------------
+
+
+def _identities(pulled: pd.DataFrame, filters: pd.DataFrame, ranking: _Ranking) -> pd.DataFrame:
+    return pd.DataFrame(
+        {**_ends(pulled, filters), "score": ranking.scores.kernels[_numbers(pulled, ranking)].astype(float)}
+    )
+
+
+def _joining(
+    graph: Graph, filters: pd.DataFrame, kernels: pd.DataFrame, ranking: _Ranking, limit: int
+) -> tuple[pd.DataFrame, int]:
+    """The identities between drawn kernels, at most `limit` of them, and how many more there are."""
+    rows = graph.read("read/subgraph_identities", model=ranking.model)
+    pulled = pd.DataFrame(
+        [(source, row["target"], i) for row in rows for source, i in zip(row["sources"], row["inputs"], strict=True)],
+        columns=_JOINED,
+    )
+    every = _identities(pulled, filters, ranking)
+    reached = filters["inputChannel"].to_numpy(dtype=np.bool_, copy=True)
+    reached[kernels["target"]] = True
+    read = _goals(filters, [row["target"] for row in rows if row["end"]])
+    read[kernels["source"]] = True
+    on_path = every[_on_paths(every["source"].tolist(), every["target"].tolist(), reached, read)]
+    largest = on_path["score"].abs().sort_values(ascending=False, kind="stable").index[:limit]
+    return on_path.loc[largest.sort_values()].reset_index(drop=True), len(on_path) - len(largest)
+
+
+def _goals(filters: pd.DataFrame, ends: list[str]) -> NDArray[np.bool_]:
+    """(filters,) those that a path may end at: what has a score and is read by nothing, or lies in the last layer."""
+    scored = filters["score"].to_numpy() != 0
+    layers = filters["layerIndex"].to_numpy()
+    last = layers == layers[scored].max(initial=-1)
+    found: NDArray[np.bool_] = scored & (last | filters["uid"].isin(ends).to_numpy())
+    return found
+
+
+def _on_paths(
+    sources: list[int], targets: list[int], reached: NDArray[np.bool_], read: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Which identities, in the order of execution, lie between filters that are `reached` and `read`; these change."""
+    for source, target in zip(sources, targets, strict=True):
+        reached[target] |= reached[source]
+    found = np.zeros(len(sources), dtype=np.bool_)
+    for number in reversed(range(len(sources))):
+        if reached[sources[number]] and read[targets[number]]:
+            found[number] = read[sources[number]] = True
+    return found
 
 
 def _share(ranking: _Ranking, scaled: "pd.Series[float]") -> float:

@@ -1,5 +1,5 @@
 // title: Kernels of a circuit
-// description: The kernels that a circuit keeps, with sign and their score in the circuit's own query.
+// description: The kernels that a circuit keeps (those that are stored), with sign and their score in the circuit's own query.
 // mode: read
 // parameter: uid = "toy/circuit/one" -- uid of the circuit
 // columns: source, target, input, sign, signRatio, score

@@ -1,5 +1,5 @@
 // title: Paths of a circuit
-// description: The paths of a circuit from input channels, along its own kernels only.
+// description: The paths of a circuit from input channels to its target, along its own kernels and identities only.
 // mode: read
 // parameter: uid = "toy/circuit/one" -- uid of the circuit
 // parameter: limit = 100 -- number of paths
@@ -7,8 +7,8 @@
 
 CYPHER 25
 MATCH (c:Circuit {uid: $uid})
-MATCH path = (:InputChannel {model: c.model})(()-[k:KERNEL]->(b WHERE EXISTS {
+MATCH path = (:InputChannel {model: c.model})(()-[k:KERNEL|IDENTITY]->(b WHERE EXISTS {
   (c)-[i:INCLUDES]->(b) WHERE k.input IN i.kernelInputs
-})){1,32}(:Filter {layerIndex: c.targetLayerIndex})
+})){1,1000}(goal:Filter WHERE goal.layer IN c.targetLayers)
 RETURN path
 LIMIT $limit

@@ -1,5 +1,5 @@
 // title: Incoming kernels of a filter
-// description: The kernels into a filter in the order of a saved query's scores, with weights.
+// description: The kernels into a filter in the order of a saved query's scores, with weights; of a sum its addends (IDENTITY), which have none.
 // mode: read
 // parameter: uid = "toy/conv2/0" -- uid of the filter
 // parameter: query = "toy/query/one" -- uid of a saved query
@@ -7,7 +7,7 @@
 // columns: source, input, score, l1, l2, signRatio, sign, weights
 
 CYPHER 25
-MATCH (a:Filter)-[k:KERNEL]->(f:Filter {uid: $uid})
+MATCH (a:Filter)-[k:KERNEL|IDENTITY]->(f:Filter {uid: $uid})
 OPTIONAL MATCH (:Query {uid: $query, status: 'complete'})-[s:SCORED]->(f)
 WITH a, k, s.kernelScores AS ks
 RETURN a.uid AS source, k.input AS input, ks[k.input] AS score, k.l1 AS l1, k.l2 AS l2,

@@ -2,11 +2,14 @@
 // description: The properties of one model.
 // mode: read
 // parameter: model = "toy" -- name of the model
-// columns: name, architecture, status, weightsHash, inputShape, preprocess, classes, logits, importanceOutput, importanceQuery, mixesChannels, signCutoffs, activeQuery, activeProjection, createdAt
+// columns: name, architecture, status, weightsHash, inputShape, preprocess, classes, logits, heads, weights, kernelsAbove, topKernels, kernelsLeftOut, importanceOutput, importanceQuery, mixesChannels, signCutoffs, activeQuery, activeProjection, schemaVersion, createdAt
 
 CYPHER 25
 MATCH (m:Model {name: $model})
 RETURN m.name AS name, m.architecture AS architecture, m.status AS status, m.weightsHash AS weightsHash,
-  m.inputShape AS inputShape, m.preprocess AS preprocess, m.classes AS classes, m.logits AS logits,
-  m.importanceOutput AS importanceOutput, m.importanceQuery AS importanceQuery, m.mixesChannels AS mixesChannels, m.signCutoffs AS signCutoffs,
-  m.activeQuery AS activeQuery, m.activeProjection AS activeProjection, m.createdAt AS createdAt
+  m.inputShape AS inputShape, m.preprocess AS preprocess, m.classes AS classes, m.logits AS logits, m.heads AS heads,
+  m.weights AS weights, m.kernelsAbove AS kernelsAbove, m.topKernels AS topKernels,
+  m.kernelsLeftOut AS kernelsLeftOut, m.importanceOutput AS importanceOutput,
+  m.importanceQuery AS importanceQuery, m.mixesChannels AS mixesChannels, m.signCutoffs AS signCutoffs,
+  m.activeQuery AS activeQuery, m.activeProjection AS activeProjection,
+  m.schemaVersion AS schemaVersion, m.createdAt AS createdAt

@@ -7,7 +7,7 @@
 // columns: layer, source, target, input, score, sign
 
 CYPHER 25
-MATCH (:Model {name: $model})-[:HAS_LAYER]->(l:Layer {kind: 'convolution'})
+MATCH (:Model {name: $model})-[:HAS_LAYER]->(l:Layer WHERE l.kind IN ['convolution', 'linear'])
 CALL (l) {
   MATCH (a:Filter)-[k:KERNEL {layer: l.key}]->(b:Filter)
   WHERE k.score > $above

@@ -1,5 +1,5 @@
 // title: Remove the nodes of a model
-// description: Remove filters, layers, queries, circuits, image sets, images, projections and the model itself.
+// description: Remove filters, layers, classes, queries, circuits, image sets, images, projections and the model itself.
 // mode: write
 // parameter: model = "gone" -- name of the model
 // columns: nodes
@@ -10,6 +10,9 @@ CALL () {
   RETURN n
   UNION ALL
   MATCH (n:Layer {model: $model})
+  RETURN n
+  UNION ALL
+  MATCH (n:Class {model: $model})
   RETURN n
   UNION ALL
   MATCH (n:Query {model: $model})

@@ -1,9 +1,9 @@
 // title: Save a circuit
-// description: Create a verified circuit with the filters and kernels that it includes, replacing one of the same uid.
+// description: Create a verified circuit with the filters, kernels and identities that it includes, replacing one of the same uid.
 // mode: write
 // parameter: uid = "toy/circuit/second" -- uid of the circuit
 // parameter: properties = {"model": "toy", "query": "toy/query/one"} -- properties of the circuit
-// parameter: rows = [] -- uid and kernelInputs of each filter
+// parameter: rows = [] -- uid and kernelInputs of each filter; of a sum they are the addends that it keeps
 // columns: filters, kernels
 
 CYPHER 25
@@ -23,6 +23,6 @@ CALL (c) {
   UNWIND $rows AS row
   MATCH (f:Filter {uid: row.uid})
   CREATE (c)-[:INCLUDES {kernelInputs: row.kernelInputs}]->(f)
-  RETURN count(f) AS filters, sum(size(row.kernelInputs)) AS kernels
+  RETURN count(f) AS filters, sum(CASE WHEN f:Sum THEN 0 ELSE size(row.kernelInputs) END) AS kernels
 }
 RETURN filters, kernels

@@ -1,21 +1,19 @@
-// title: Save the scores of a query
-// description: One relationship per filter, with the scores of its incoming kernels as a list, replacing older ones; marks the query complete if all filters were found.
+// title: Save some scores of a query
+// description: One relationship per filter, with the scores of its incoming kernels as a list; nothing is written (and `mine` is false) when another writing has begun since, or the query is gone.
 // mode: write
 // parameter: uid = "toy/query/one" -- uid of the query
+// parameter: run = "" -- name of the writing, from `start_scores`
 // parameter: rows = [] -- uid, score and kernelScores of each filter
-// columns: written, stamp
+// columns: mine, written
 
 CYPHER 25
-MATCH (q:Query {uid: $uid})
-SET q.status = 'scoring'  // takes the query's lock: who scores the same query waits here
-WITH q
-CALL (q) {
-  MATCH (q)-[old:SCORED]->()
-  DELETE old
+OPTIONAL MATCH (q:Query {uid: $uid})
+SET q.scoresRun = q.scoresRun  // takes the query's lock: who begins another writing waits, or has begun it
+WITH q, coalesce(q.scoresRun = $run, false) AS mine
+CALL (q, mine) {
+  UNWIND CASE WHEN mine THEN $rows ELSE [] END AS row
+  MATCH (f:Filter {uid: row.uid})
+  CREATE (q)-[:SCORED {score: row.score, kernelScores: row.kernelScores}]->(f)
+  RETURN count(f) AS written
 }
-UNWIND $rows AS row
-MATCH (f:Filter {uid: row.uid})
-CREATE (q)-[:SCORED {score: row.score, kernelScores: row.kernelScores}]->(f)
-WITH q, count(f) AS written
-SET q.status = CASE WHEN written = size($rows) THEN 'complete' ELSE 'scoring' END, q.scoresStamp = randomUUID()
-RETURN written, q.scoresStamp AS stamp
+RETURN mine, written

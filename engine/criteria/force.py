@@ -2,6 +2,7 @@
 
 Round t keeps the k_t kernels that score highest, k_t = exp(t/T ln k + (1 - t/T) ln N) of the N upstream of the
 target (their eq. 8); the next round scores *all* kernels in the network masked so, so a removed one can come back.
+Identities of sums and kernels of gates are no rivals: they always stay.
 The scores are those of round T, made in a network of k_(T-1) kernels.
 """
 
@@ -22,7 +23,7 @@ MOST_ROUNDS = 1000
 
 
 def keep_best(kernels: Mapping[str, Tensor], done: int, *, keep: float, rounds: int) -> dict[str, Tensor]:
-    """Masks (filters, inputs) of 0 and 1 that keep the kernels of the highest scores after `done` rounds."""
+    """Masks of 0 and 1, shaped like the scores, that keep the kernels of the highest after `done` rounds."""
     scores = torch.cat([each.flatten() for each in kernels.values()])
     best = torch.zeros_like(scores)
     best[torch.sort(scores, descending=True, stable=True).indices[: kept_after(done, len(scores), keep, rounds)]] = 1

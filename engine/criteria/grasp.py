@@ -18,6 +18,9 @@ def grasp(batch: Batch) -> Iterator[Scores]:
 
     The paper scores with the opposite sign and removes the highest; here, as everywhere, higher is more important.
     H g is the gradient of (g . constant copy of g), so H is never stored.
+
+    The flow is that of the kernels. An identity of a sum, whose weight is 1, scores by the gradient of that flow for
+    its weight: what is lost with it, as for a kernel; but it adds nothing to the flow, and changes no kernel's score.
     """
     each = [_one_image(batch, number) for number in range(len(batch.images))]  # per image: a list over layers
     for of_images in zip(*each, strict=True):
@@ -40,12 +43,20 @@ def _one_image(batch: Batch, number: int) -> list[Tensor]:
             sparing=[layer.name for layer in target.layers],
         )
         total = target.values(recording, label).sum()
-        first = torch.autograd.grad(total, weights, create_graph=True, materialize_grads=True)
-        flow = torch.stack([(each * each.detach()).sum() for each in first]).sum()
+        kernels = [weight for layer, weight in zip(layers, weights, strict=True) if not layer.is_sum]
+        flow = _flow(total, kernels)
         if not flow.requires_grad:  # T is linear in all weights: nothing curves
             return [torch.zeros(layer.filters, layer.inputs).to(flow) for layer in layers]
         second = torch.autograd.grad(flow, weights, materialize_grads=True)
     return [(weight * each).sum(dim=(2, 3)).detach() for weight, each in zip(weights, second, strict=True)]
+
+
+def _flow(total: Tensor, weights: list[Tensor]) -> Tensor:
+    """sum of g . constant copy of g over the gradients g of T for the weights."""
+    if not weights:
+        return torch.zeros_like(total.detach())
+    first = torch.autograd.grad(total, weights, create_graph=True, materialize_grads=True)
+    return torch.stack([(each * each.detach()).sum() for each in first]).sum()
 
 
 def _with(weight: Tensor) -> Intervention:

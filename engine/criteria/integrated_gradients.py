@@ -70,7 +70,7 @@ def _integrated(batch: Batch, steps: int) -> Iterator[LayerMaps]:
     for maps, origin in zip(sums, start, strict=True):
         yield replace(
             maps,
-            x=maps.x - origin.x,
+            reads=tuple(one - other for one, other in zip(maps.reads, origin.reads, strict=True)),
             a=maps.a - origin.a,
             gradient=None if maps.gradient is None else maps.gradient / steps,
             activated_gradient=None if maps.activated_gradient is None else maps.activated_gradient / steps,

@@ -1,4 +1,7 @@
-"""Criteria of one ordinary pass: products and means of the maps and gradients of each layer (DESIGN section 4)."""
+"""Criteria of one ordinary pass: products and means of the maps and gradients of each layer (DESIGN section 4).
+
+The identities of a sum are scored like kernels, by the same formulas: A_oi is the map o of addend i.
+"""
 
 from collections.abc import Iterator
 
@@ -6,7 +9,6 @@ from torch import Tensor
 
 from viscnn.engine.batch import Batch, LayerMaps
 from viscnn.engine.criteria.registry import Scores, criterion
-from viscnn.engine.edge_products import edge_products
 
 __all__ = ["activation", "gradient", "taylor", "taylor_filters", "taylor_map", "taylor_signed"]
 
@@ -54,7 +56,7 @@ def activation(batch: Batch) -> Iterator[Scores]:
     """Kernel: mean_k mean_p |A_oi|; filter: mean_k mean_p a_o."""
     for maps in batch.layers:
         everywhere = maps.a.new_ones(()).expand(maps.a.shape)
-        sums = edge_products(maps.x, maps.convolution, everywhere)
+        sums = maps.products_with(everywhere, signed=False)
         yield Scores(sums.absolute / maps.layer.positions, maps.a.mean(dim=(2, 3)))
 
 

@@ -34,7 +34,8 @@ Score = Callable[..., Iterator[Scores]]
 
 Prune = Callable[..., dict[str, Tensor]]
 """What an iterative criterion removes after a round: `prune(kernels, done, **parameters)` returns masks of 0 and 1 by
-layer name, from the summed kernel scores by layer name of the `done`-th round."""
+layer name, from the summed scores of the `done`-th round by layer name: those of the kernels upstream of the target,
+in a flat array."""
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 // Arrays in the shape that the GPU takes. Free of GL, so that `node --test` covers it.
 
 export const TEXTURE_WIDTH = 1024;
-/** Third number of a kernel's texel: sign + 1, or SELECTED_KERNEL for the one that is selected. */
-export const SELECTED_KERNEL = 3;
+/** Third number of a kernel's texel: sign + 1 (an identity has sign 2), or SELECTED_KERNEL for the selected one. */
+export const SELECTED_KERNEL = 4;
 const FEWEST_WHILE_TURNING = 1200;
 
 /** RGBA float texels: position and radius, one a filter, in rows of TEXTURE_WIDTH. */

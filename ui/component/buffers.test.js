@@ -58,6 +58,14 @@ test('slow frames shed kernels fast, quick frames win them back slowly', () => {
   assert.equal(nextDetail(1000, 24, 20_000), 1000);
 });
 
+test('an identity has a colour of its own, unless it is selected', () => {
+  const { kernels } = network();
+  kernels.sign = Int8Array.from(kernels.sign).fill(2);
+  const kinds = (selected) => Array.from({ length: kernels.count }, (_, e) => packKernels(kernels, { selected }).data[4 * e + 2]);
+  assert.deepEqual(kinds(1), kinds(-1).map((kind, e) => (e === 1 ? SELECTED_KERNEL : kind)));
+  assert.ok(kinds(-1).every((kind) => kind === 3));
+});
+
 test('a selected filter lights its kernels and their other ends', () => {
   const { states, lit } = highlight(network(), { kind: 'filter', index: 1 });
   assert.deepEqual([...lit], [0, 1]);
@@ -121,5 +129,5 @@ test('colours are read as browsers write them, and give the theme', () => {
   assert.ok(isDark(parseColour('rgb(14, 17, 23)')) && !isDark(parseColour('#ffffff')));
   assert.deepEqual(paletteFor('rgb(255, 255, 255)').chosen, [0, 0, 0]);
   assert.deepEqual(paletteFor('rgb(14, 17, 23)').chosen, [1, 1, 1]);
-  assert.equal(paletteFor('#ffffff').kernels.length, 12);
+  assert.equal(paletteFor('#ffffff').kernels.length, 3 * (SELECTED_KERNEL + 1));
 });

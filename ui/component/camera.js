@@ -4,11 +4,17 @@
 const FIELD_OF_VIEW = 0.32;
 const FOCAL = 1 / Math.tan(FIELD_OF_VIEW / 2);
 const START = { azimuth: -0.6, elevation: 0.22 };
+const LEAST_AZIMUTH = 0.3;
 const STEEPEST = Math.PI / 2 - 0.02;
 
-/** A camera that looks at the network from slightly before, beside and above it, input on the left. */
-export function createCamera() {
-  return { ...START, distance: 20, centre: [0, 0, 0] };
+/**
+ * A camera that looks at the network from slightly before, beside and above it, input on the left.
+ *
+ * The nearer to each other discs of radius 1 stand, the more it looks from the side: they hide less of each other.
+ */
+export function createCamera(spacing = Infinity) {
+  const azimuth = Math.max(START.azimuth, -Math.max(LEAST_AZIMUTH, Math.atan(0.6 * spacing)));
+  return { ...START, azimuth, distance: 20, centre: [0, 0, 0] };
 }
 
 /** Unit vectors to the right, up, and back to the viewer. */

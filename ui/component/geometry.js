@@ -8,6 +8,7 @@ const SAMPLED_NEIGHBOURS = 48;
 const LAYER_SPACING = 1.65;
 const LONGEST = 16;
 const NEAR = 0.01;
+const DISC_CORNERS = 24;
 
 /** Rows of the filters of each layer: a Map from layer number to an array of rows. */
 export function groupByLayer(layer) {
@@ -23,10 +24,10 @@ export function groupByLayer(layer) {
  * Scene coordinates of a network whose coordinates come in any unit.
  *
  * The network axis (z) becomes the horizontal axis of the scene; the widest layer gets a disc of radius 1,
- * and layers lie LAYER_SPACING apart on average.
+ * and depths lie LAYER_SPACING apart on average, nearer where the network would be too long otherwise.
  *
- * Returns positions (x, y, z per filter), radii (scene units per filter) and discs
- * ({layer, centre, radius} per layer, in order of layer number).
+ * Returns positions (x, y, z per filter), radii (scene units per filter), the spacing of depths, and discs: {layer,
+ * centre, radius, first, filters} per layer, in order of layer number; `first` is the row of one of its `filters`.
  */
 export function buildScene(filters) {
   const groups = groupByLayer(filters.layer);
@@ -34,7 +35,7 @@ export function buildScene(filters) {
   const depth = depthTransform(filters.z);
   const positions = new Float32Array(3 * filters.count);
   for (let i = 0; i < filters.count; i++) {
-    positions[3 * i] = depth(filters.z[i]);
+    positions[3 * i] = depth.place(filters.z[i]);
     positions[3 * i + 1] = flat.y(filters.y[i]);
     positions[3 * i + 2] = flat.x(filters.x[i]);
   }
@@ -43,9 +44,9 @@ export function buildScene(filters) {
   for (const [layer, rows] of [...groups].sort((a, b) => a[0] - b[0])) {
     const radius = pointRadius(positions, rows);
     for (const i of rows) radii[i] = radius;
-    discs.push({ layer, ...disc(positions, rows, radius) });
+    discs.push({ layer, first: rows[0], filters: rows.length, ...disc(positions, rows, radius) });
   }
-  return { positions, radii, discs };
+  return { positions, radii, discs, spacing: depth.spacing };
 }
 
 /** Functions that centre x and y and scale both alike, so that the widest layer has radius 1. */
@@ -64,7 +65,8 @@ function depthTransform(z) {
   const all = range(z);
   const steps = new Set(z).size - 1;
   const length = Math.min(Math.max(LAYER_SPACING * steps, 0), LONGEST);
-  return (value) => (all.size > 0 ? ((value - all.middle) / all.size) * length : 0);
+  const place = (value) => (all.size > 0 ? ((value - all.middle) / all.size) * length : 0);
+  return { place, spacing: steps > 0 ? length / steps : LAYER_SPACING };
 }
 
 function range(values, rows = null) {
@@ -196,6 +198,33 @@ function segmentDistance(screen, a, b, x, y, limit) {
   const squared = dx * dx + dy * dy;
   const t = squared > 0 ? Math.min(Math.max(-(ax * dx + ay * dy) / squared, 0), 1) : 0;
   return Math.hypot(ax + t * dx, ay + t * dy);
+}
+
+/** The disc under a pixel, the nearest to the viewer where several are; null where there is none. */
+export function pickDisc(discs, matrix, width, height, x, y) {
+  const corners = project(outline(discs, DISC_CORNERS), matrix, width, height);
+  let best = null;
+  let nearest = Infinity;
+  discs.forEach((disc, d) => {
+    const depth = corners[3 * DISC_CORNERS * d + 2];
+    if (depth > NEAR && depth < nearest && insidePolygon(corners, d * DISC_CORNERS, x, y)) {
+      best = disc;
+      nearest = depth;
+    }
+  });
+  return best;
+}
+
+/** Whether a pixel lies inside the polygon of DISC_CORNERS projected points from row `start` on. */
+function insidePolygon(points, start, x, y) {
+  let inside = false;
+  for (let k = 0; k < DISC_CORNERS; k++) {
+    const a = 3 * (start + k);
+    const b = 3 * (start + ((k + 1) % DISC_CORNERS));
+    const [ay, by] = [points[a + 1], points[b + 1]];
+    if (ay > y !== by > y && x < points[a] + ((y - ay) / (by - ay)) * (points[b] - points[a])) inside = !inside;
+  }
+  return inside;
 }
 
 /** Filter first, then kernel; null where neither is under the pixel. */

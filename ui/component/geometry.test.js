@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import { cameraBasis, createCamera, fitCamera, orbit, pan, pixelsPerUnit, viewProjection, zoom } from './camera.js';
-import { buildScene, outline, pick, pickFilter, pickKernel, project } from './geometry.js';
+import { buildScene, outline, pick, pickDisc, pickFilter, pickKernel, project } from './geometry.js';
 
 const close = (actual, expected, tolerance = 1e-4) =>
   assert.ok(Math.abs(actual - expected) <= tolerance, `${actual} is not ${expected}`);
@@ -37,6 +37,53 @@ test('depth runs along the horizontal axis of the scene, centred', () => {
   close(depths[0], -depths[2]);
   close(depths[1], 0);
   assert.ok(depths[0] < depths[1] && depths[1] < depths[2]);
+});
+
+/** A chain of `count` layers of four filters, one unit of depth apart. */
+function chain(count) {
+  const corner = (i) => (i % 4) * (Math.PI / 2);
+  const column = (type, value) => type.from({ length: 4 * count }, (_, i) => value(i));
+  return {
+    count: 4 * count,
+    x: column(Float32Array, (i) => Math.cos(corner(i))), y: column(Float32Array, (i) => Math.sin(corner(i))),
+    z: column(Float32Array, (i) => Math.floor(i / 4)), layer: column(Uint16Array, (i) => Math.floor(i / 4)),
+  };
+}
+
+test('the more layers, the nearer they stand and the more the camera looks from the side', () => {
+  const [short, long, longest] = [5, 26, 200].map((count) => buildScene(chain(count)));
+  assert.ok(short.spacing > 1.5 && long.spacing < short.spacing && longest.spacing < long.spacing);
+  for (const scene of [short, long, longest]) {
+    const depths = scene.discs.map(({ centre }) => centre[0]);
+    close(depths[1] - depths[0], scene.spacing);
+    assert.ok(depths.at(-1) - depths[0] <= 16.001);
+  }
+  const [a, b, c] = [short, long, longest].map(({ spacing }) => createCamera(spacing).azimuth);
+  assert.ok(a === createCamera().azimuth && a < b && b < c && c < -0.2);
+});
+
+test('layers of one depth that stand apart have discs of their own', () => {
+  const [x, y] = [[-1, 0, 1, -1, 0, 1], [0, 1, 0, 3, 4, 3]].map((values) => Float32Array.from(values));
+  const layer = Uint16Array.from([1, 1, 1, 2, 2, 2]);
+  const { discs } = buildScene({ count: 6, x, y, z: new Float32Array(6), layer });
+  assert.deepEqual(discs.map(({ first, filters }) => [first, filters]), [[0, 3], [3, 3]]);
+  const apart = Math.hypot(...discs[0].centre.map((value, k) => value - discs[1].centre[k]));
+  assert.ok(apart > discs[0].radius + discs[1].radius);
+});
+
+test('the disc under a pixel is found, the one in front where two are', () => {
+  const { discs } = buildScene(chain(3));
+  const camera = createCamera();
+  fitCamera(camera, outline(discs), 800, 500, { left: 20, right: 20, top: 20, bottom: 20 });
+  const matrix = viewProjection(camera, 800, 500);
+  for (const disc of discs) {
+    const [px, py] = project(Float32Array.from(disc.centre), matrix, 800, 500);
+    assert.equal(pickDisc(discs, matrix, 800, 500, px, py).layer, disc.layer);
+  }
+  assert.equal(pickDisc(discs, matrix, 800, 500, 2, 2), null);
+  const behind = { ...discs[1], layer: 9, centre: discs[1].centre.map((value, k) => value - (k === 2 ? 0.01 : 0)) };
+  const [px, py] = project(Float32Array.from(discs[1].centre), matrix, 800, 500);
+  assert.equal(pickDisc([behind, discs[1]], matrix, 800, 500, px, py).layer, 1);
 });
 
 test('every filter lies inside the disc of its layer', () => {

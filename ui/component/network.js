@@ -2,7 +2,7 @@
 
 /**
  * filters: count, x, y, z, layer, score (typed arrays), marked, colour, uid
- * kernels: count, source, target, sign, width (typed arrays, most important first)
+ * kernels: count, source, target, sign, width (typed arrays, most important first; identities have sign 2)
  */
 export function readNetwork(nodes, kernels) {
   const numbers = (table, name) => table.getChild(name).toArray();

@@ -1,5 +1,7 @@
 // What lies over the canvas as HTML: captions of the layers, legend, tooltip, ring around the hovered filter.
 
+import { below, thinned } from './captions.js';
+
 const STYLE = `
 .network { position: relative; width: 100%; overflow: hidden; box-sizing: border-box; user-select: none;
   font-family: var(--st-font, sans-serif); color: var(--st-text-color, #222); line-height: 1.35;
@@ -15,7 +17,7 @@ const STYLE = `
   background: color-mix(in srgb, var(--st-background-color, #fff) 82%, transparent); }
 .legend .text { font-weight: 600; }
 .legend .detail { opacity: .7; }
-.key { display: flex; gap: 12px; opacity: .85; font-size: 11.5px; }
+.key { display: flex; flex-wrap: wrap; gap: 0 12px; opacity: .85; font-size: 11.5px; white-space: nowrap; }
 .key i { display: inline-block; width: 18px; height: 3px; border-radius: 2px; margin-right: 5px; vertical-align: middle; }
 .hint { position: absolute; right: 12px; top: 12px; opacity: .5; font-size: 11px; }
 .tooltip { position: absolute; max-width: 60%; padding: 4px 9px; border-radius: 6px; white-space: nowrap; z-index: 2;
@@ -66,13 +68,15 @@ export class Overlay {
     this.hideTip();
   }
 
-  setTexts(layers, legend, { css }) {
+  /** Captions of the layers by number (an empty one is none), the legend and its colours, those in `signs` only. */
+  setTexts(layers, legend, { css }, signs) {
     this.captions.replaceChildren();
-    this.labels = layers.map((text) => element('div', 'caption', this.captions, text));
-    this.halfWidths = this.labels.map((label) => label.offsetWidth / 2 + 3);
+    this.labels = layers.map((text) => (text ? element('div', 'caption', this.captions, text) : null));
+    this.halfWidths = this.labels.map((label) => (label ? label.offsetWidth / 2 + 3 : 0));
     this.text.textContent = legend;
     this.key.replaceChildren();
-    for (const [name, colour] of [...Object.entries(css)].reverse()) {
+    for (const [name, colour] of Object.entries(css).reverse()) {
+      if (!signs.has(name)) continue;
       const entry = element('span', '', this.key);
       element('i', '', entry).style.background = colour;
       entry.append(name);
@@ -85,24 +89,19 @@ export class Overlay {
     this.detail.hidden = !text;
   }
 
-  /** Put the captions at {layer, x, y}; those that would cover another one move a line down, or are left out. */
+  /** Put the captions below discs whose lowest points are {layer, x, y}: as many of them as find room. */
   placeCaptions(places, width) {
-    const taken = [[], [], []];
+    const wanted = places
+      .filter(({ layer, x }) => this.labels[layer] && x >= 0 && x <= width)
+      .map(({ layer, x, y }) => ({ layer, x, y, half: this.halfWidths[layer] }));
     const shown = new Set();
-    for (const { layer, x, y } of places) {
+    for (const { layer, x, y } of thinned(below(wanted, places), width)) {
       const label = this.labels[layer];
-      if (!label || x < 0 || x > width) continue;
-      const half = this.halfWidths[layer];
-      const at = Math.min(Math.max(x, half), width - half);
-      const free = ([left, right, top]) => at + half < left || at - half > right || Math.abs(top - y) > 15;
-      const line = taken.findIndex((_, row) => taken.flat().every(([l, r, t]) => free([l, r, t - 15 * row])));
-      if (line < 0) continue;
-      taken[line].push([at - half, at + half, y + 15 * line]);
-      label.style.left = `${at}px`;
-      label.style.top = `${y + 15 * line}px`;
+      label.style.left = `${x}px`;
+      label.style.top = `${y}px`;
       shown.add(label);
     }
-    for (const label of this.labels) label.hidden = !shown.has(label);
+    for (const label of this.labels) if (label) label.hidden = !shown.has(label);
   }
 
   /** Show a title and a line of text near (x, y); `circle` {x, y, radius} is ringed. */

@@ -50,7 +50,7 @@ uniform float eyeDistance;
 uniform float opacity;
 uniform float widest;
 uniform int count;
-uniform vec3 palette[4];
+uniform vec3 palette[5];
 out vec4 tint;
 out float side;
 out float halfWidth;
@@ -69,12 +69,12 @@ void main() {
   vec2 along = normalize((b.xy / b.w - a.xy / a.w) * resolution + vec2(1e-6, 0.0));
   float strength = float(kernel.w) / 255.0;
   float closeness = clamp(eyeDistance / at.w, 0.6, 1.7);
-  float chosen = kernel.z == 3u ? 1.15 : 1.0;
+  float chosen = kernel.z == 4u ? 1.15 : 1.0;
   halfWidth = 0.5 * pixelRatio * chosen * closeness * mix(0.8, widest, pow(strength, 1.4));
   side = across * (halfWidth + 0.75);
   at.xy += vec2(-along.y, along.x) * side * 2.0 / resolution * at.w;
   gl_Position = at;
-  float alpha = kernel.z == 3u ? 1.0 : clamp(opacity * mix(0.45, 1.35, strength), 0.0, 0.95);
+  float alpha = kernel.z == 4u ? 1.0 : clamp(opacity * mix(0.45, 1.35, strength), 0.0, 0.95);
   tint = vec4(palette[kernel.z], alpha);
 }`;
 

@@ -1,8 +1,8 @@
 // Colours for the light and the dark theme. The page's own colours come from Streamlit's --st-* variables.
 
 const KERNELS = {
-  light: { inhibitory: '#1f6fb8', mixed: '#8c8f94', excitatory: '#d0342c' },
-  dark: { inhibitory: '#5cb0ff', mixed: '#9aa0a8', excitatory: '#ff6f61' },
+  light: { identity: '#4a5360', inhibitory: '#1f6fb8', mixed: '#8c8f94', excitatory: '#d0342c' },
+  dark: { identity: '#c9ced6', inhibitory: '#5cb0ff', mixed: '#9aa0a8', excitatory: '#ff6f61' },
 };
 const FILTERS = {
   light: { weak: '#e9edf2', strong: '#3d4657', chosen: '#000000', accent: '#f0a202', goal: '#8b3fc7' },
@@ -39,6 +39,7 @@ export function paletteFor(backgroundText) {
     goal,
     disc: [...strong, name === 'dark' ? 0.07 : 0.045],
     rim: [...strong, name === 'dark' ? 0.4 : 0.3],
-    kernels: [kernels.inhibitory, kernels.mixed, kernels.excitatory].map(parseColour).concat([chosen]).flat(),
+    // in the order of the signs, then the selected kernel
+    kernels: ['inhibitory', 'mixed', 'excitatory', 'identity'].map((each) => parseColour(kernels[each])).concat([chosen]).flat(),
   };
 }

@@ -3,7 +3,7 @@
 import { nextDetail } from './buffers.js';
 import { createCamera, fitCamera, orbit, pan, pixelsPerUnit, viewProjection, zoom } from './camera.js';
 import { listen } from './controls.js';
-import { buildScene, outline, pick, project } from './geometry.js';
+import { buildScene, outline, pick, pickDisc, project } from './geometry.js';
 import { NoDrawing, isSoftware } from './gl.js';
 import { carrySelection, describeSelection, highlight, readNetwork, sameLayout, validSelection } from './network.js';
 import { Overlay, createFrame, showMessage } from './overlay.js';
@@ -13,7 +13,8 @@ import { paletteFor } from './theme.js';
 const PADDING = { left: 40, right: 40, top: 64, bottom: 44 };
 const SETTLED_AFTER = 180;
 const FIRST_DETAIL_ON_SOFTWARE = 3000;
-const SIGNS = { '-1': 'inhibitory kernel', 0: 'mixed kernel', 1: 'excitatory kernel' };
+const SIGNS = { '-1': 'inhibitory', 0: 'mixed', 1: 'excitatory', 2: 'identity' };
+const ALWAYS_EXPLAINED = ['inhibitory', 'mixed', 'excitatory'];
 const NO_WEBGL =
   'The 3-D view needs WebGL 2, which this browser does not offer here (hardware acceleration may be switched off). ' +
   'Everything else on this page works without it.';
@@ -79,7 +80,8 @@ export class NetworkView {
     this.frame.style.height = `${cfg.height}px`;
     if (cfg.revision !== this.revision) this.load(readNetwork(nodes, kernels), cfg.revision);
     this.palette = paletteFor(getComputedStyle(this.frame).backgroundColor);
-    this.overlay.setTexts(cfg.layers, cfg.legend || `${count(this.network.kernels.count)} kernels drawn`, this.palette);
+    const signs = new Set([...ALWAYS_EXPLAINED, ...Array.from(this.network.kernels.sign, (sign) => SIGNS[sign])]);
+    this.overlay.setTexts(cfg.layers, cfg.legend || `${count(this.network.kernels.count)} kernels drawn`, this.palette, signs);
     this.canvas.setAttribute('role', 'img');
     this.canvas.setAttribute('aria-label', `Network in 3-D: ${cfg.legend}`);
     if (cfg.selectedRevision !== this.selectedRevision) {
@@ -121,7 +123,7 @@ export class NetworkView {
 
   /** The first view again: everything visible, seen from slightly beside and above. */
   reset() {
-    this.camera = createCamera();
+    this.camera = createCamera(this.scene?.spacing);
     this.untouched = true;
     this.fit();
     this.draw();
@@ -167,16 +169,32 @@ export class NetworkView {
   describe(x, y) {
     const under = this.pick(x, y);
     this.canvas.classList.toggle('pointing', Boolean(under));
-    if (!under) return this.overlay.hideTip();
+    if (!under) return this.describeDisc(x, y);
     const { filters, kernels } = this.network;
     if (under.kind === 'kernel') {
       const [a, b] = [kernels.source[under.index], kernels.target[under.index]];
       const title = `${filters.uid[a]} → ${filters.uid[b]}`;
-      return this.overlay.showTip(title, SIGNS[kernels.sign[under.index]], x, y, this.width);
+      const sign = SIGNS[kernels.sign[under.index]];
+      const text = sign === 'identity' ? 'identity: an addend of the sum' : `${sign} kernel`;
+      return this.overlay.showTip(title, text, x, y, this.width);
     }
     const at = this.filterPixel(under.index);
     const text = `score ${filters.score[under.index].toFixed(2)}${filters.marked[under.index] ? ' · target' : ''}`;
     return this.overlay.showTip(filters.uid[under.index], text, at.x + at.radius, at.y, this.width, at);
+  }
+
+  disc(x, y) {
+    const matrix = viewProjection(this.camera, this.width, this.height);
+    return pickDisc(this.scene.discs, matrix, this.width, this.height, x, y);
+  }
+
+  /** Name the layer whose disc is under the mouse. */
+  describeDisc(x, y) {
+    const disc = this.disc(x, y);
+    if (!disc) return this.overlay.hideTip();
+    const uid = this.network.filters.uid[disc.first];
+    const name = uid.slice(uid.indexOf('/') + 1, uid.lastIndexOf('/'));
+    return this.overlay.showTip(name, `layer of ${count(disc.filters)} filters`, x, y, this.width);
   }
 
   /** Ask for a new picture in the next frame; while `moving` only the most important kernels are drawn. */

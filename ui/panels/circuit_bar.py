@@ -80,12 +80,12 @@ def _listed(meanings: dict[str, str]) -> str:
 
 
 def _targets(properties: dict[str, Any], stamp: str, model: str) -> list[str]:
-    """The selected filter, the classes, then all filters of the last layer."""
+    """The selected filter, the classes, then all filters of the layers that the model ends in."""
     chosen = [state.current().selected] if state.current().selected else []
     found = [each for each in chosen if each and "/input/" not in each]
     found += [each for each in outputs(properties, None) if each.startswith("class:")]
-    last = data.layers(stamp, model).sort_values("index").iloc[-1]
-    found += [f"{last['uid']}/{channel}" for channel in range(int(last["filters"]))]
+    for layer in data.ends(stamp, model).to_dict("records"):
+        found += [f"{layer['uid']}/{channel}" for channel in range(int(layer["filters"]))]
     return list(dict.fromkeys(found))
 
 

@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 from viscnn.ui import data, figures, state
 from viscnn.ui.data import Drawing
 from viscnn.ui.panels.errors import shown_errors
-from viscnn.ui.panels.kernel import kernel_panel, kernel_weights
+from viscnn.ui.panels.kernel import WITHOUT_WEIGHTS, addends, kernel_panel, kernel_weights
 
 __all__ = ["activation_panel", "filter_panel", "panel_switch", "selection_panel", "top_filters"]
 
 KERNELS_SHOWN = (4, 8, 12, 24, 48)
 COLUMNS = 4
 TOP_PER_LAYER = 5
+HIGHEST_TABLE = 640
 
 
 def panel_switch(other: str) -> bool:
@@ -49,39 +50,60 @@ def filter_panel(stamp: str, model: str, drawing: Drawing, uid: str) -> None:
     if row["inputChannel"]:
         st.caption("An input channel: it has no score and no kernels of its own.")
         return
-    rank = int((peers > row["score"]).sum()) + 1
-    st.html(
-        figures.facts(
-            {
-                "Layer": str(row["layer"]),
-                "Score": figures.number(row["score"]),
-                "Rank in layer": f"{rank} of {len(peers)}",
-                "Importance": figures.number(row["importance"]),
-                "Bias": figures.number(row["bias"]),
-            }
-        )
-    )
-    _incoming(stamp, model, drawing, uid)
+    layer = data.layers(stamp, model).loc[row["layer"]]
+    note = _note(layer, int(row["channel"]), data.properties(stamp, model)["classes"] or [])
+    if note:
+        st.markdown(note)
+    rank = "-" if pd.isna(row["score"]) else f"{int((peers > row['score']).sum()) + 1:,} of {len(peers):,}"
+    numbers = {
+        "Layer": str(row["layer"]),
+        "Score": figures.number(row["score"]),
+        "Rank in layer": rank,
+        "Importance": figures.number(row["importance"]),
+    }
+    if layer["kind"] == "sum":
+        st.html(figures.facts(numbers))
+        addends(data.incoming(stamp, uid, drawing.query), uid)
+    else:
+        st.html(figures.facts(numbers | {"Bias": figures.number(row["bias"])}))
+        _incoming(stamp, model, drawing, uid, int(layer["inputs"]))
     activation_panel(stamp, model, uid)
 
 
-def _incoming(stamp: str, model: str, drawing: Drawing, uid: str) -> None:
+def _note(layer: "pd.Series[Any]", channel: int, classes: list[str]) -> str:
+    """What is special about the filters of a layer; empty where nothing is."""
+    if layer["kind"] == "sum":
+        return "A channel of an **addition**: it adds up maps as they are, without weights or bias of its own."
+    if layer["logits"]:
+        name = classes[channel] if channel < len(classes) else str(channel)
+        return f"The **logit** of class {figures.plain(name)}."
+    if layer["gate"]:
+        return "A filter of a **gate**: its map reaches other layers only as a factor (squeeze-and-excite)."
+    return ""
+
+
+def _incoming(stamp: str, model: str, drawing: Drawing, uid: str, inputs: int) -> None:
     kernels = data.incoming(stamp, uid, drawing.query)
     left, right = st.columns([3, 1], vertical_alignment="bottom")
     with right:
         shown = _count()
     top = kernels.head(shown)
-    left.markdown(f"**Top incoming kernels** · {len(top)} of {len(kernels)}")
+    left.markdown(f"**Top incoming kernels** · {len(top)} of {len(kernels):,}")
+    if len(kernels) < inputs:
+        missing = f"{inputs - len(kernels):,} of {inputs:,} kernels into it are not stored"
+        st.caption(f"{missing} (left out when the model was ingested).")
     weights = [kernel_weights(stamp, model, uid, each) for each in top["weights"]]
-    limit = figures.largest(weights)
+    limit = figures.largest(each for each in weights if each is not None)
     for start in range(0, len(top), COLUMNS):
         for column, at in zip(st.columns(COLUMNS), range(start, min(start + COLUMNS, len(top))), strict=False):
             with column, st.container(gap=None):
                 _kernel(top.iloc[at], weights[at], limit, uid)
-    if len(top):
+    if any(each is not None for each in weights):
         st.html(
             figures.colour_bar(limit, label="kernel weight, one scale for all; the strip below a kernel is its sign")
         )
+    elif len(top):
+        st.caption(WITHOUT_WEIGHTS)
 
 
 def _count() -> int:
@@ -97,18 +119,18 @@ def _count() -> int:
     )
 
 
-def _kernel(kernel: "pd.Series[Any]", weights: NDArray[np.float64], limit: float, uid: str) -> None:
+def _kernel(kernel: "pd.Series[Any]", weights: NDArray[np.float64] | None, limit: float, uid: str) -> None:
     source = str(kernel["source"])
-    st.html(
-        figures.figure(
-            figures.diverging(weights, limit),
-            alt=f"kernel {source} to {uid}",
-            caption=figures.number(kernel["score"]),
-            colour=figures.SIGNS[kernel["sign"]],
-        )
-    )
+    colour, score = figures.SIGNS[kernel["sign"]], figures.number(kernel["score"])
+    if pd.isna(kernel["score"]):  # no query yet
+        score = f"sum of |weights| {figures.number(kernel['l1'])}"
+    if weights is None:
+        st.html(figures.strip(colour, caption=f"{score} · {kernel['sign']}"))
+    else:
+        alt = f"kernel {source} to {uid}"
+        st.html(figures.figure(figures.diverging(weights, limit), alt=alt, caption=score, colour=colour))
     st.button(
-        source.split("/", 1)[1],
+        figures.plain(source.split("/", 1)[1]),
         key=f"kernel_{kernel['input']}",
         type="tertiary",
         help=f"{kernel['sign']}; open this kernel",
@@ -183,12 +205,17 @@ def top_filters(drawing: Drawing) -> None:
         hide_index=True,
         on_select=take,
         selection_mode="single-row",
-        height=36 * (len(table) + 1),
+        height=min(36 * (len(table) + 1), HIGHEST_TABLE),
         column_config={
             "uid": "Filter",
-            "score": st.column_config.NumberColumn("Score", format="%.3g"),
+            "score": st.column_config.NumberColumn("Score", format="%.3g", width=72),
             "shown": st.column_config.ProgressColumn(
-                "Of its layer's best", format="percent", min_value=0.0, max_value=1.0
+                "Of the best",
+                help="Share of the highest score in its layer",
+                format="percent",
+                min_value=0.0,
+                max_value=1.0,
+                width=84,
             ),
         },
     )

@@ -1,5 +1,6 @@
 """Choosing a model, and the first model of an empty database."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import streamlit as st
@@ -7,17 +8,22 @@ import streamlit as st
 from viscnn.ui import data, state
 from viscnn.ui.panels.progress import phases
 
-__all__ = ["choose_model", "first_run", "ingest"]
+__all__ = ["UNFINISHED", "choose_model", "first_run", "ingest"]
+
+UNFINISHED = "it is being ingested (or dropped) now, or that was cut off; run `viscnn ingest` again to finish it."
 
 
 def choose_model() -> str | None:
     """A select box of the complete models, in the sidebar; None (and the first-run message) when there is none."""
-    names = [str(each["name"]) for each in data.models() if each["status"] == "complete"]
+    status = {str(each["name"]): each["status"] for each in data.models()}
+    names = [name for name, each in status.items() if each == "complete"]
     if not names:
-        first_run()
+        first_run(list(status))
         return None
     shown = state.current().model
-    if shown is not None and shown not in names:
+    if shown in status and shown not in names:
+        st.warning(f"Model {shown!r} is not complete: {UNFINISHED}", icon=":material/hourglass_top:")
+    elif shown is not None and shown not in names:
         st.warning(f"Model {shown!r} is not in this database (any more).", icon=":material/info:")
     if shown not in names:
         shown = names[0]
@@ -32,9 +38,11 @@ def _switch() -> None:
     state.open_model(st.session_state["model"])
 
 
-def first_run() -> None:
-    """What to do with an empty database."""
-    st.subheader("No model in this database yet")
+def first_run(unfinished: Sequence[str] = ()) -> None:
+    """What to do with a database without a complete model; `unfinished` are the names of the others."""
+    st.subheader("No complete model in this database yet" if unfinished else "No model in this database yet")
+    if unfinished:
+        st.info(f"{', '.join(unfinished)}: {UNFINISHED}", icon=":material/hourglass_top:")
     st.markdown(
         "VISCNN writes a convolutional network into Neo4j, filter by filter and kernel by kernel, and scores what "
         "matters for a question such as *three - overall*. Start with the bundled digit classifier, which takes "

@@ -1,15 +1,18 @@
 """The 3-D network with its kept fraction, legend and colours; a click selects."""
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 
-from viscnn.ui import figures, state
+from viscnn.ui import discs, figures, state
 from viscnn.ui.data import Drawing
 from viscnn.ui.network3d import clicked, network3d
 
 __all__ = ["HEIGHT", "draw", "find_filter", "kept_fraction"]
 
 HEIGHT = 480
+MOST_LISTED = 2000
+"""Filters that the select box lists: the browser takes every one of them anew at each click."""
 
 
 def kept_fraction() -> float:
@@ -29,35 +32,29 @@ def kept_fraction() -> float:
 
 
 def draw(drawing: Drawing, layers: pd.DataFrame, *, revision: str, legend: str, key: str, target: str | None) -> None:
-    """Draw filters and kernels; the selection of the view is highlighted.
+    """Draw filters, kernels and identities; the selection of the view is highlighted.
 
     Args:
         revision: names the content of `drawing`.
         key: of the component; its camera stays while the key does.
         target: uid of a filter to be ringed.
     """
-    nodes = figures.network_nodes(drawing.filters)
+    centres = discs.offsets(drawing.filters, layers)
+    nodes = figures.network_nodes(drawing.filters, centres)
     nodes["target"] = nodes["uid"] == target
     network3d(
         nodes,
-        figures.network_kernels(drawing.kernels),
+        figures.network_kernels(drawing.kernels, drawing.identities),
         revision=revision,
         selected=_selected(drawing),
         selected_revision=state.jumps(),
         key=key,
         height=HEIGHT,
-        layers=_captions(layers),
+        layers=discs.captions(layers, centres),
+        legend=f"{len(drawing.kernels):,} kernels drawn",
         on_select=lambda: _take(key),
     )
     st.caption(legend)
-
-
-def _captions(layers: pd.DataFrame) -> list[str]:
-    """Name and number of filters of each depth; a branching network has several layers at one."""
-    found: dict[int, list[str]] = {}
-    for row in layers.sort_values("index").to_dict("records"):
-        found.setdefault(int(row["index"]), []).append(f"{row['name']} · {row['filters']}")
-    return [" + ".join(found.get(depth, [])) for depth in range(max(found) + 1)]
 
 
 def _take(key: str) -> None:
@@ -80,25 +77,39 @@ def _selected(drawing: Drawing) -> dict[str, object] | None:
     if view.source is None:
         rows = drawing.filters.index[uids == view.selected]
         return {"kind": "filter", "index": int(rows[0])} if len(rows) else None
-    kernels = drawing.kernels
-    ends = (uids.iloc[kernels["source"]].to_numpy() == view.source) & (
-        uids.iloc[kernels["target"]].to_numpy() == view.selected
-    )
-    rows = kernels.index[ends]
-    return {"kind": "kernel", "index": int(rows[0])} if len(rows) else None
+    edges = pd.concat([each[["source", "target"]] for each in (drawing.kernels, drawing.identities)])
+    source, target = (uids.iloc[edges[end]].to_numpy() for end in ("source", "target"))
+    found = np.flatnonzero((source == view.source) & (target == view.selected))
+    return {"kind": "kernel", "index": int(found[0])} if len(found) else None
 
 
 def find_filter(drawing: Drawing) -> None:
-    """A select box of all filters: the precise way to pick one."""
-    uids = drawing.filters["uid"].tolist()
+    """A select box of filters: the precise way to pick one; of a large model the best, and any other by its uid."""
+    uids = drawing.filters["uid"]
     shown = state.current().selected
-    st.session_state["find"] = shown if shown in uids else None
+    shown = shown if shown in set(uids) else None
+    options = _listed(drawing.filters)
+    if shown is not None and shown not in options:
+        options.insert(0, shown)
+    st.session_state["find"] = shown
     st.selectbox(
         "Filter",
-        uids,
+        options,
         key="find",
         index=None,
         placeholder="Click a filter in the picture, or type its uid",
         label_visibility="collapsed",
+        accept_new_options=len(uids) > MOST_LISTED,
         on_change=lambda: state.select(st.session_state["find"]),
     )
+    if state.current().selected not in (None, shown):
+        st.caption(f":material/info: This model has no filter {figures.plain(str(state.current().selected))}.")
+
+
+def _listed(filters: pd.DataFrame) -> list[str]:
+    """The uids to choose from: all, or of more than MOST_LISTED those that stand highest in their layers."""
+    if len(filters) <= MOST_LISTED:
+        return [str(uid) for uid in filters["uid"]]
+    best = filters["score"].groupby(filters["layerIndex"]).rank(ascending=False, method="first", na_option="bottom")
+    rows = best.nsmallest(MOST_LISTED).index.sort_values()
+    return [str(uid) for uid in filters.loc[rows, "uid"]]

@@ -41,13 +41,16 @@ def page() -> None:
 def _explorer(model: str, stamp: str, circuit: dict[str, Any]) -> None:
     with shown_errors("circuit_explorer"):
         drawing = data.circuit_drawing(stamp, circuit["uid"])
+        legend = f"{len(drawing.kernels):,} kernels of the circuit"
+        if len(drawing.identities):
+            legend += f" and {len(drawing.identities):,} identities (addends of sums)"
         picture, panel = st.columns([3, 2], gap="medium")
         with picture:
             network.draw(
                 drawing,
                 data.layers(stamp, model),
                 revision=f"{stamp}|{circuit['uid']}|{circuit['createdAt']}",
-                legend=f"{len(drawing.kernels):,} kernels of the circuit",
+                legend=legend,
                 key="circuit_network",
                 target=target_filter(str(circuit["target"])),
             )

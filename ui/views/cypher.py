@@ -8,6 +8,7 @@ import streamlit as st
 from viscnn.errors import InputError
 from viscnn.queries import Parameter, Query, catalogue
 from viscnn.ui import data, state
+from viscnn.ui.panels.defaults import default, examples
 from viscnn.ui.panels.errors import shown_errors
 from viscnn.ui.panels.results import show_result
 
@@ -76,16 +77,17 @@ def _parameters(query: Query) -> dict[str, Any]:
     if not query.parameters:
         return {}
     columns = st.columns(min(3, len(query.parameters)))
+    names = examples()
     given = {}
     for at, each in enumerate(query.parameters):
         with columns[at % len(columns)]:
-            given[each.name] = _parameter(each, query.name)
+            given[each.name] = _parameter(each, query.name, default(each.default, names))
     return given
 
 
-def _parameter(parameter: Parameter, query: str) -> Any:
+def _parameter(parameter: Parameter, query: str, default: Any) -> Any:
     """An input that fits the type of the default; anything but text and whole or broken numbers is JSON."""
-    default, label, key = _default(parameter), parameter.name, f"parameter_{query}_{parameter.name}"
+    label, key = parameter.name, f"parameter_{query}_{parameter.name}"
     if isinstance(default, bool):
         return st.checkbox(label, default, key=key, help=parameter.description)
     if isinstance(default, int):
@@ -95,18 +97,6 @@ def _parameter(parameter: Parameter, query: str) -> Any:
     if isinstance(default, str):
         return st.text_input(label, default, key=key, help=parameter.description)
     return st.text_input(f"{label} (JSON)", json.dumps(default), key=key, help=parameter.description)
-
-
-def _default(parameter: Parameter) -> Any:
-    """The header's default, which speaks of the toy graph of the tests, turned to what the page shows now."""
-    if not isinstance(parameter.default, str):
-        return parameter.default
-    view = state.current()
-    shown = {"query": view.query, "circuit": view.circuit, "filter": view.selected}
-    of = next((kind for kind in shown if parameter.default.startswith(f"toy/{kind}/")), None)
-    if of is None and "uid of the filter" in parameter.description:
-        of = "filter"
-    return (shown[of] if of else None) or parameter.default.replace("toy", view.model or "toy", 1)
 
 
 def _arguments(query: Query, given: dict[str, Any]) -> dict[str, Any]:

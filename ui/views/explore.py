@@ -28,30 +28,18 @@ def page() -> None:
         with st.sidebar:
             query_form(model, stamp)
             query = saved_queries(model)
-        if query is not None:
-            _explorer(model, stamp, query)
+        _explorer(model, stamp, query)
     with shown_errors("activation"):
         _activate()
 
 
 @st.fragment
-def _explorer(model: str, stamp: str, query: str) -> None:
+def _explorer(model: str, stamp: str, query: str | None) -> None:
     """A fragment: clicks and the slider leave the query bar alone."""
     with shown_errors("explorer"):
         picture, panel = st.columns([3, 2], gap="medium")
         with picture:
-            keep = network.kept_fraction()
-            found = data.subgraph(stamp, query, keep)
-            drawing = data.Drawing(query, found.filters, found.kernels)
-            legend = figures.legend(len(found.kernels), found.total, found.score_share, found.left_out)
-            network.draw(
-                drawing,
-                data.layers(stamp, model),
-                revision=f"{stamp}|{query}|{keep}",
-                legend=legend,
-                key="explore_network",
-                target=None,
-            )
+            drawing = _filters_only(model, stamp) if query is None else _subgraph(model, stamp, query)
         with panel:
             network.find_filter(drawing)
             selected = panel_switch("Top filters")
@@ -60,6 +48,37 @@ def _explorer(model: str, stamp: str, query: str) -> None:
                     selection_panel(stamp, model, drawing)
                 else:
                     top_filters(drawing)
+
+
+def _subgraph(model: str, stamp: str, query: str) -> data.Drawing:
+    """Draw the scored subgraph of a query."""
+    keep = network.kept_fraction()
+    found = data.subgraph(stamp, query, keep)
+    drawing = data.Drawing(query, found.filters, found.kernels, found.identities)
+    legend = figures.legend(
+        len(found.kernels),
+        found.total,
+        found.score_share,
+        left_out=found.left_out,
+        not_stored=found.not_stored,
+        identities=len(found.identities),
+        identities_left_out=found.identities_left_out,
+    )
+    _draw(drawing, model, stamp, revision=f"{stamp}|{query}|{keep}", legend=legend)
+    return drawing
+
+
+def _filters_only(model: str, stamp: str) -> data.Drawing:
+    """Draw the filters of a model without a query."""
+    drawing = data.unscored(stamp, model)
+    legend = f"{len(drawing.filters):,} filters; kernels are drawn by their scores, once a query is run"
+    _draw(drawing, model, stamp, revision=stamp, legend=legend)
+    return drawing
+
+
+def _draw(drawing: data.Drawing, model: str, stamp: str, *, revision: str, legend: str) -> None:
+    layers = data.layers(stamp, model)
+    network.draw(drawing, layers, revision=revision, legend=legend, key="explore_network", target=None)
 
 
 def _activate() -> None:

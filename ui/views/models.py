@@ -1,6 +1,7 @@
 """Models: what is stored; ingest a model of the zoo; drop one."""
 
 import re
+from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -8,12 +9,34 @@ import streamlit as st
 from viscnn.errors import ModelError
 from viscnn.ui import data, state
 from viscnn.ui.panels.errors import shown_errors
-from viscnn.ui.panels.models import first_run, ingest
+from viscnn.ui.panels.models import UNFINISHED, first_run, ingest
 
-__all__ = ["page", "zoo_name"]
+__all__ = ["page", "table", "zoo_name"]
 
-ZOO = ("mnist", "cifar10", "alexnet", "vgg11", "vgg16")
-_ZOO_NAME = re.compile(r"[a-z0-9_]+")
+COLUMNS: dict[str, Any] = {
+    "name": "Model",
+    "architecture": "Architecture",
+    "status": "Status",
+    "inputShape": "Input",
+    "layers": st.column_config.NumberColumn("Layers", format="localized", help="Without additions"),
+    "filters": st.column_config.NumberColumn("Filters", format="localized", help="Without those of additions"),
+    "sums": st.column_config.NumberColumn("Sums", format="localized", help="Filters of additions (skip connections)"),
+    "kernels": st.column_config.NumberColumn("Kernels", format="localized", help="Those that are stored"),
+    "kernelsLeftOut": st.column_config.NumberColumn(
+        "Left out", format="localized", help="Kernels that are not stored: `--kernels-above`, `--top-kernels`"
+    ),
+    "weights": st.column_config.TextColumn("Weights", help="`--no-weights` leaves them out"),
+    "heads": st.column_config.TextColumn("Head", help="Whether the linear layers behind the maps are stored"),
+    "mixesChannels": st.column_config.TextColumn("Mixes channels", help="Steps such as LRN, LayerNorm and gates"),
+    "activeQuery": "Active query",
+    "createdAt": "Ingested",
+}
+MIXES_CHANNELS = (
+    "*Mixes channels*: between some layers stands a step that mixes channels (LRN, LayerNorm, a gate). "
+    "Kernels behind it are exact; what they read is not one filter's map alone."
+)
+ZOO = ("mnist", "cifar10", "alexnet", "vgg11", "vgg16", "resnet18", "googlenet", "googlenet-bvlc")
+_ZOO_NAME = re.compile(r"[a-z0-9_-]+|timm:[a-z0-9_.]+")
 
 
 def zoo_name(text: str) -> str:
@@ -43,23 +66,27 @@ def page() -> None:
 
 
 def _table(stored: list[dict[str, object]]) -> None:
+    st.dataframe(table(stored), hide_index=True, column_config=COLUMNS, height="content")
+    address = data.session().address
+    notes = [f"{len(stored)} model{'s' if len(stored) > 1 else ''} in {address}"]
+    unfinished = [str(each["name"]) for each in stored if each["status"] != "complete"]
+    notes += [f":material/hourglass_top: {name} is not complete: {UNFINISHED}" for name in unfinished]
+    if any(each["mixesChannels"] for each in stored):
+        notes.append(MIXES_CHANNELS)
+    st.caption("  \n".join(notes))
+
+
+def table(stored: list[dict[str, Any]]) -> pd.DataFrame:
+    """The models as they are shown, one a row; an unfinished one has no counts yet."""
     frame = pd.DataFrame(stored)
     frame["inputShape"] = ["x".join(str(side) for side in shape or ()) for shape in frame["inputShape"]]
-    st.dataframe(
-        frame,
-        hide_index=True,
-        column_config={
-            "name": "Model",
-            "architecture": "Architecture",
-            "status": "Status",
-            "inputShape": "Input",
-            "layers": "Layers",
-            "filters": "Filters",
-            "activeQuery": "Active query",
-            "createdAt": "Ingested",
-        },
-    )
-    st.caption(f"{len(stored)} model{'s' if len(stored) > 1 else ''} in {data.session().address}")
+    frame["weights"] = frame["weights"].map({True: "stored", False: "not stored"})
+    for name in ("heads", "mixesChannels"):
+        frame[name] = frame[name].map({True: "yes", False: "no"})
+    complete = frame["status"] == "complete"
+    for name in ("layers", "filters", "sums", "kernels", "kernelsLeftOut"):
+        frame[name] = frame[name].astype("Int64").where(complete)
+    return frame[list(COLUMNS)]
 
 
 def _ingest() -> None:

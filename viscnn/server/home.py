@@ -74,6 +74,30 @@ class Home:
     def state_file(self) -> Path:
         return self.folder / "server.json"
 
+    @property
+    def bulk(self) -> Path:
+        """Folder of a bulk load; exists only while one goes on, or after one was killed."""
+        return self.folder / "bulk"
+
+    @property
+    def imported(self) -> Path:
+        """Home that Neo4j's import tool works in, so that it never touches the server's own data."""
+        return self.bulk / "home"
+
+    @property
+    def replaced(self) -> Path:
+        """The parts of the database that an imported one has replaced."""
+        return self.bulk / "replaced"
+
+    @property
+    def exchanging(self) -> Path:
+        """Exists while databases are exchanged (module `exchange`)."""
+        return self.bulk / "exchanging"
+
+    @property
+    def bulk_lock(self) -> Path:
+        return self.folder / "bulk.lock"
+
     def prepare(self) -> None:
         """Create the folders, for this user only.
 

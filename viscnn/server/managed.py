@@ -3,6 +3,8 @@
 import secrets
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -12,12 +14,12 @@ import psutil
 from viscnn.config import Connection
 from viscnn.errors import ConfigError, ConnectionFailed, ServerError, ViscnnError
 from viscnn.graph import change_password, probe
-from viscnn.server import process, settings
+from viscnn.server import exchange, process, settings
 from viscnn.server.fetch import Progress, fetch
 from viscnn.server.home import Home, State, server_home
 from viscnn.server.jars import VERSION, jars_folder, locked
 
-__all__ = ["ServerStatus", "connection", "shell_env", "start", "status", "stop"]
+__all__ = ["ServerStatus", "connection", "shell_env", "start", "status", "stop", "stopped"]
 
 _START_SECONDS = 240.0
 _JOIN_SECONDS = 60.0
@@ -58,6 +60,9 @@ def start(*, progress: Progress | None = None) -> ServerStatus:
         fetch(locked(), jars, progress=progress)
     with home.locked():
         running = process.find(home, search=True)
+        if running is None:
+            exchange.repair(home)
+        exchange.sweep(home)
         if running is None or not _join(home, running):
             with home.writable():
                 _boot(home, jars)
@@ -75,6 +80,21 @@ def stop() -> bool:
             process.terminate(running, home)
         home.pid_file.unlink(missing_ok=True)
     return running is not None
+
+
+@contextmanager
+def stopped() -> Iterator[Home]:
+    """The home of the server while that is stopped and nobody can start it; it is started again whatever happens."""
+    home, jars = server_home(), jars_folder()
+    with home.locked(), home.writable():
+        running = process.find(home, search=True)
+        if running is not None:
+            process.terminate(running, home)
+        try:
+            yield home
+        finally:
+            exchange.repair(home)
+            _boot(home, jars)
 
 
 def status() -> ServerStatus:

@@ -3,18 +3,35 @@
 import contextlib
 import os
 import subprocess
-from collections.abc import Sequence
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import psutil
 
 from viscnn.errors import ServerError
+from viscnn.server import settings
 from viscnn.server.home import Home
 
-__all__ = ["alive", "find", "last_words", "log_length", "run_admin", "spawn", "terminate"]
+__all__ = [
+    "alive",
+    "ended",
+    "find",
+    "importers",
+    "last_words",
+    "log_length",
+    "run_admin",
+    "run_import",
+    "spawn",
+    "terminate",
+]
 
 _SERVER = "org.neo4j.server.Neo4jCommunity"
 _ADMIN = "org.neo4j.server.startup.Neo4jAdminCommand"
+_TOOL = "org.neo4j.cli.AdminTool"
+"""What `_ADMIN` runs in a second Java with a heap of its own choice: started directly there is but one to end."""
+
 _STOP_SECONDS = 90.0
 _ADMIN_SECONDS = 120.0
 
@@ -78,6 +95,47 @@ def run_admin(home: Home, jars: Path, arguments: Sequence[str]) -> None:
         raise ServerError(f"{name} failed: {words}")
 
 
+def run_import(home: Home, jars: Path, arguments: Sequence[str], *, on_line: Callable[[str], None]) -> None:
+    """Run `neo4j-admin database import full` in the home `home.imported` to its end, or end it with this call.
+
+    Args:
+        arguments: all that follows the name of the database.
+        on_line: told each line that it prints.
+
+    Raises:
+        ServerError: it failed; with the most telling line that it printed.
+    """
+    folders = {"NEO4J_HOME": str(home.imported), "NEO4J_CONF": str(home.imported / "conf")}
+    lines: deque[str] = deque(maxlen=200)
+    with subprocess.Popen(
+        [*_java(home), *settings.IMPORT_HEAP, _TOOL, "database", "import", "full", settings.DATABASE, *arguments],
+        cwd=jars,
+        env=_environment() | folders,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        errors="replace",
+        start_new_session=True,
+    ) as tool:
+        try:
+            assert tool.stdout is not None
+            for line in tool.stdout:
+                lines.append(line)
+                on_line(line)
+        except BaseException:  # Ctrl-C included
+            tool.kill()
+            raise
+    if tool.returncode != 0:
+        raise ServerError(f"neo4j-admin database import failed: {_meaningful(''.join(lines))}")
+
+
+def importers(home: Home) -> list[psutil.Process]:
+    """Imports that run in `home.imported`, such as those whose starter was killed."""
+    report = f"--report-file={home.imported}"
+    return [each for each in psutil.process_iter() if any(part.startswith(report) for part in _command(each))]
+
+
 def find(home: Home, *, search: bool = False) -> psutil.Process | None:
     """The running server of `home`, by its pid file; `search` also looks for one that the pid file does not name."""
     try:
@@ -91,11 +149,15 @@ def find(home: Home, *, search: bool = False) -> psutil.Process | None:
     return None
 
 
-def _serves(process: psutil.Process, home: Home) -> bool:
+def _command(process: psutil.Process) -> list[str]:
     try:
-        command = process.cmdline()
+        return list(process.cmdline())
     except psutil.Error:
-        return False
+        return []
+
+
+def _serves(process: psutil.Process, home: Home) -> bool:
+    command = _command(process)
     return _SERVER in command and f"--home-dir={home.folder}" in command and alive(process)
 
 
@@ -107,17 +169,28 @@ def alive(process: psutil.Process) -> bool:
         return False
 
 
+def ended(process: psutil.Process, seconds: float) -> bool:
+    """Wait for the end of a process; a zombie that its parent, another program, does not reap has ended too."""
+    deadline = time.monotonic() + seconds
+    while alive(process):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
 def terminate(process: psutil.Process, home: Home, *, seconds: float = _STOP_SECONDS) -> None:
     """Ask the server to close its databases and end; end it by force only after `seconds`."""
     with contextlib.suppress(psutil.NoSuchProcess):
         process.terminate()
-        try:
-            process.wait(seconds)
-        except psutil.TimeoutExpired:
+        if not ended(process, seconds):
             process.kill()
-            process.wait(seconds)
+            ended(process, seconds)
     for child in _children:
-        child.poll()
+        if child.pid == process.pid:
+            child.wait(seconds)  # its last threads may end some milliseconds later
+        else:
+            child.poll()
     home.pid_file.unlink(missing_ok=True)
 
 

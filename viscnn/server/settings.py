@@ -11,11 +11,32 @@ from viscnn.errors import ConfigError, ServerError
 from viscnn.server.home import State
 from viscnn.server.jars import Jar
 
-__all__ = ["DATABASE", "HOST", "USERNAME", "choose_ports", "java_arguments", "neo4j_conf"]
+__all__ = [
+    "DATABASE",
+    "HOST",
+    "IMPORT_CONF",
+    "IMPORT_HEAP",
+    "IMPORT_OFF_HEAP",
+    "USERNAME",
+    "choose_ports",
+    "java_arguments",
+    "neo4j_conf",
+]
 
 HOST = "127.0.0.1"
 USERNAME = "neo4j"
 DATABASE = "neo4j"
+
+IMPORT_HEAP = ("-Xms256m", "-Xmx1g")
+"""Of Neo4j's import tool, behind the server's own flags: the last ones count."""
+
+IMPORT_OFF_HEAP = "1g"
+
+IMPORT_CONF = """\
+dbms.usage_report.enabled=false
+db.tx_log.preallocate=false
+"""
+"""The text of `neo4j.conf` for Neo4j's import tool."""
 
 _PORTS = range(20_000, 32_000)
 """Below the ports that Linux and macOS give to outgoing connections, so that a remembered port stays free."""

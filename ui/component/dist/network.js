@@ -1,6 +1,6 @@
 // VISCNN network3d, built by ui/component/build.mjs
 const TEXTURE_WIDTH = 1024;
-const SELECTED_KERNEL = 3;
+const SELECTED_KERNEL = 4;
 const FEWEST_WHILE_TURNING = 1200;
 function packPositions({ positions, radii }) {
 const height = Math.max(1, Math.ceil(radii.length / TEXTURE_WIDTH));
@@ -46,9 +46,11 @@ return detail;
 const FIELD_OF_VIEW = 0.32;
 const FOCAL = 1 / Math.tan(FIELD_OF_VIEW / 2);
 const START = { azimuth: -0.6, elevation: 0.22 };
+const LEAST_AZIMUTH = 0.3;
 const STEEPEST = Math.PI / 2 - 0.02;
-function createCamera() {
-return { ...START, distance: 20, centre: [0, 0, 0] };
+function createCamera(spacing = Infinity) {
+const azimuth = Math.max(START.azimuth, -Math.max(LEAST_AZIMUTH, Math.atan(0.6 * spacing)));
+return { ...START, azimuth, distance: 20, centre: [0, 0, 0] };
 }
 function cameraBasis({ azimuth, elevation }) {
 const [sa, ca, se, ce] = [Math.sin(azimuth), Math.cos(azimuth), Math.sin(elevation), Math.cos(elevation)];
@@ -157,6 +159,7 @@ const SAMPLED_NEIGHBOURS = 48;
 const LAYER_SPACING = 1.65;
 const LONGEST = 16;
 const NEAR = 0.01;
+const DISC_CORNERS = 24;
 function groupByLayer(layer) {
 const groups = new Map();
 layer.forEach((number, i) => {
@@ -171,7 +174,7 @@ const flat = planeTransform(filters, groups);
 const depth = depthTransform(filters.z);
 const positions = new Float32Array(3 * filters.count);
 for (let i = 0; i < filters.count; i++) {
-positions[3 * i] = depth(filters.z[i]);
+positions[3 * i] = depth.place(filters.z[i]);
 positions[3 * i + 1] = flat.y(filters.y[i]);
 positions[3 * i + 2] = flat.x(filters.x[i]);
 }
@@ -180,9 +183,9 @@ const discs = [];
 for (const [layer, rows] of [...groups].sort((a, b) => a[0] - b[0])) {
 const radius = pointRadius(positions, rows);
 for (const i of rows) radii[i] = radius;
-discs.push({ layer, ...disc(positions, rows, radius) });
+discs.push({ layer, first: rows[0], filters: rows.length, ...disc(positions, rows, radius) });
 }
-return { positions, radii, discs };
+return { positions, radii, discs, spacing: depth.spacing };
 }
 function planeTransform(filters, groups) {
 let widest = 0;
@@ -198,7 +201,8 @@ function depthTransform(z) {
 const all = range(z);
 const steps = new Set(z).size - 1;
 const length = Math.min(Math.max(LAYER_SPACING * steps, 0), LONGEST);
-return (value) => (all.size > 0 ? ((value - all.middle) / all.size) * length : 0);
+const place = (value) => (all.size > 0 ? ((value - all.middle) / all.size) * length : 0);
+return { place, spacing: steps > 0 ? length / steps : LAYER_SPACING };
 }
 function range(values, rows = null) {
 let low = Infinity;
@@ -306,6 +310,29 @@ const dy = by - ay;
 const squared = dx * dx + dy * dy;
 const t = squared > 0 ? Math.min(Math.max(-(ax * dx + ay * dy) / squared, 0), 1) : 0;
 return Math.hypot(ax + t * dx, ay + t * dy);
+}
+function pickDisc(discs, matrix, width, height, x, y) {
+const corners = project(outline(discs, DISC_CORNERS), matrix, width, height);
+let best = null;
+let nearest = Infinity;
+discs.forEach((disc, d) => {
+const depth = corners[3 * DISC_CORNERS * d + 2];
+if (depth > NEAR && depth < nearest && insidePolygon(corners, d * DISC_CORNERS, x, y)) {
+best = disc;
+nearest = depth;
+}
+});
+return best;
+}
+function insidePolygon(points, start, x, y) {
+let inside = false;
+for (let k = 0; k < DISC_CORNERS; k++) {
+const a = 3 * (start + k);
+const b = 3 * (start + ((k + 1) % DISC_CORNERS));
+const [ay, by] = [points[a + 1], points[b + 1]];
+if (ay > y !== by > y && x < points[a] + ((y - ay) / (by - ay)) * (points[b] - points[a])) inside = !inside;
+}
+return inside;
 }
 function pick(scene, network, screen, unit, x, y, lit = null) {
 const filter = pickFilter(screen, scene.radii, unit, x, y);
@@ -462,6 +489,34 @@ states[kernels.target[e]] = NORMAL;
 if (selection.kind === 'filter') states[selection.index] = SELECTED;
 return { states, lit: Uint32Array.from(lit) };
 }
+const LINE = 15;
+const LINES = 2;
+const LINES_FOR_ALL = 3;
+function below(captions, places) {
+return captions.map((caption) => {
+const { x, y, half } = caption;
+return { ...caption, y: places.reduce((low, at) => (Math.abs(at.x - x) < half ? Math.max(low, at.y) : low), y) };
+});
+}
+function thinned(wanted, width) {
+for (let step = 1; step < wanted.length; step++) {
+const placed = placeAll(wanted.filter((_, k) => k % step === 0), width, step === 1 ? LINES_FOR_ALL : LINES);
+if (placed) return placed;
+}
+return placeAll(wanted.slice(0, 1), width, LINES);
+}
+function placeAll(captions, width, lines) {
+const placed = [];
+for (const { layer, x, y, half } of captions) {
+const at = Math.min(Math.max(x, half), width - half);
+const free = (top) =>
+placed.every((other) => Math.abs(at - other.x) > half + other.half || Math.abs(top - other.y) >= LINE);
+const line = Array.from({ length: lines }, (_, k) => y + LINE * k).find(free);
+if (line === undefined) return null;
+placed.push({ layer, x: at, y: line, half });
+}
+return placed;
+}
 const STYLE = `
 .network { position: relative; width: 100%; overflow: hidden; box-sizing: border-box; user-select: none;
 font-family: var(--st-font, sans-serif); color: var(--st-text-color, #222); line-height: 1.35;
@@ -477,7 +532,7 @@ padding: 0 4px; border-radius: 4px; background: color-mix(in srgb, var(--st-back
 background: color-mix(in srgb, var(--st-background-color, #fff) 82%, transparent); }
 .legend .text { font-weight: 600; }
 .legend .detail { opacity: .7; }
-.key { display: flex; gap: 12px; opacity: .85; font-size: 11.5px; }
+.key { display: flex; flex-wrap: wrap; gap: 0 12px; opacity: .85; font-size: 11.5px; white-space: nowrap; }
 .key i { display: inline-block; width: 18px; height: 3px; border-radius: 2px; margin-right: 5px; vertical-align: middle; }
 .hint { position: absolute; right: 12px; top: 12px; opacity: .5; font-size: 11px; }
 .tooltip { position: absolute; max-width: 60%; padding: 4px 9px; border-radius: 6px; white-space: nowrap; z-index: 2;
@@ -521,13 +576,14 @@ this.tooltip = element('div', 'tooltip', this.root);
 this.tooltip.dataset.testid = 'network3d-tooltip';
 this.hideTip();
 }
-setTexts(layers, legend, { css }) {
+setTexts(layers, legend, { css }, signs) {
 this.captions.replaceChildren();
-this.labels = layers.map((text) => element('div', 'caption', this.captions, text));
-this.halfWidths = this.labels.map((label) => label.offsetWidth / 2 + 3);
+this.labels = layers.map((text) => (text ? element('div', 'caption', this.captions, text) : null));
+this.halfWidths = this.labels.map((label) => (label ? label.offsetWidth / 2 + 3 : 0));
 this.text.textContent = legend;
 this.key.replaceChildren();
-for (const [name, colour] of [...Object.entries(css)].reverse()) {
+for (const [name, colour] of Object.entries(css).reverse()) {
+if (!signs.has(name)) continue;
 const entry = element('span', '', this.key);
 element('i', '', entry).style.background = colour;
 entry.append(name);
@@ -539,22 +595,17 @@ this.detail.textContent = text;
 this.detail.hidden = !text;
 }
 placeCaptions(places, width) {
-const taken = [[], [], []];
+const wanted = places
+.filter(({ layer, x }) => this.labels[layer] && x >= 0 && x <= width)
+.map(({ layer, x, y }) => ({ layer, x, y, half: this.halfWidths[layer] }));
 const shown = new Set();
-for (const { layer, x, y } of places) {
+for (const { layer, x, y } of thinned(below(wanted, places), width)) {
 const label = this.labels[layer];
-if (!label || x < 0 || x > width) continue;
-const half = this.halfWidths[layer];
-const at = Math.min(Math.max(x, half), width - half);
-const free = ([left, right, top]) => at + half < left || at - half > right || Math.abs(top - y) > 15;
-const line = taken.findIndex((_, row) => taken.flat().every(([l, r, t]) => free([l, r, t - 15 * row])));
-if (line < 0) continue;
-taken[line].push([at - half, at + half, y + 15 * line]);
-label.style.left = `${at}px`;
-label.style.top = `${y + 15 * line}px`;
+label.style.left = `${x}px`;
+label.style.top = `${y}px`;
 shown.add(label);
 }
-for (const label of this.labels) label.hidden = !shown.has(label);
+for (const label of this.labels) if (label) label.hidden = !shown.has(label);
 }
 showTip(title, text, x, y, width, circle = null) {
 this.tooltip.replaceChildren();
@@ -621,7 +672,7 @@ uniform float eyeDistance;
 uniform float opacity;
 uniform float widest;
 uniform int count;
-uniform vec3 palette[4];
+uniform vec3 palette[5];
 out vec4 tint;
 out float side;
 out float halfWidth;
@@ -640,12 +691,12 @@ vec4 at = atEnd ? b : a;
 vec2 along = normalize((b.xy / b.w - a.xy / a.w) * resolution + vec2(1e-6, 0.0));
 float strength = float(kernel.w) / 255.0;
 float closeness = clamp(eyeDistance / at.w, 0.6, 1.7);
-float chosen = kernel.z == 3u ? 1.15 : 1.0;
+float chosen = kernel.z == 4u ? 1.15 : 1.0;
 halfWidth = 0.5 * pixelRatio * chosen * closeness * mix(0.8, widest, pow(strength, 1.4));
 side = across * (halfWidth + 0.75);
 at.xy += vec2(-along.y, along.x) * side * 2.0 / resolution * at.w;
 gl_Position = at;
-float alpha = kernel.z == 3u ? 1.0 : clamp(opacity * mix(0.45, 1.35, strength), 0.0, 0.95);
+float alpha = kernel.z == 4u ? 1.0 : clamp(opacity * mix(0.45, 1.35, strength), 0.0, 0.95);
 tint = vec4(palette[kernel.z], alpha);
 }`;
 const KERNEL_FRAGMENT = `#version 300 es
@@ -861,8 +912,8 @@ gl.getExtension('WEBGL_lose_context')?.loseContext();
 }
 }
 const KERNELS = {
-light: { inhibitory: '#1f6fb8', mixed: '#8c8f94', excitatory: '#d0342c' },
-dark: { inhibitory: '#5cb0ff', mixed: '#9aa0a8', excitatory: '#ff6f61' },
+light: { identity: '#4a5360', inhibitory: '#1f6fb8', mixed: '#8c8f94', excitatory: '#d0342c' },
+dark: { identity: '#c9ced6', inhibitory: '#5cb0ff', mixed: '#9aa0a8', excitatory: '#ff6f61' },
 };
 const FILTERS = {
 light: { weak: '#e9edf2', strong: '#3d4657', chosen: '#000000', accent: '#f0a202', goal: '#8b3fc7' },
@@ -893,13 +944,14 @@ accent,
 goal,
 disc: [...strong, name === 'dark' ? 0.07 : 0.045],
 rim: [...strong, name === 'dark' ? 0.4 : 0.3],
-kernels: [kernels.inhibitory, kernels.mixed, kernels.excitatory].map(parseColour).concat([chosen]).flat(),
+kernels: ['inhibitory', 'mixed', 'excitatory', 'identity'].map((each) => parseColour(kernels[each])).concat([chosen]).flat(),
 };
 }
 const PADDING = { left: 40, right: 40, top: 64, bottom: 44 };
 const SETTLED_AFTER = 180;
 const FIRST_DETAIL_ON_SOFTWARE = 3000;
-const SIGNS = { '-1': 'inhibitory kernel', 0: 'mixed kernel', 1: 'excitatory kernel' };
+const SIGNS = { '-1': 'inhibitory', 0: 'mixed', 1: 'excitatory', 2: 'identity' };
+const ALWAYS_EXPLAINED = ['inhibitory', 'mixed', 'excitatory'];
 const NO_WEBGL =
 'The 3-D view needs WebGL 2, which this browser does not offer here (hardware acceleration may be switched off). ' +
 'Everything else on this page works without it.';
@@ -959,7 +1011,8 @@ if (!this.renderer) return;
 this.frame.style.height = `${cfg.height}px`;
 if (cfg.revision !== this.revision) this.load(readNetwork(nodes, kernels), cfg.revision);
 this.palette = paletteFor(getComputedStyle(this.frame).backgroundColor);
-this.overlay.setTexts(cfg.layers, cfg.legend || `${count(this.network.kernels.count)} kernels drawn`, this.palette);
+const signs = new Set([...ALWAYS_EXPLAINED, ...Array.from(this.network.kernels.sign, (sign) => SIGNS[sign])]);
+this.overlay.setTexts(cfg.layers, cfg.legend || `${count(this.network.kernels.count)} kernels drawn`, this.palette, signs);
 this.canvas.setAttribute('role', 'img');
 this.canvas.setAttribute('aria-label', `Network in 3-D: ${cfg.legend}`);
 if (cfg.selectedRevision !== this.selectedRevision) {
@@ -996,7 +1049,7 @@ if (this.untouched) this.fit();
 this.paint();
 }
 reset() {
-this.camera = createCamera();
+this.camera = createCamera(this.scene?.spacing);
 this.untouched = true;
 this.fit();
 this.draw();
@@ -1034,16 +1087,29 @@ if (this.hovered && this.network && this.width) this.describe(...this.hovered);
 describe(x, y) {
 const under = this.pick(x, y);
 this.canvas.classList.toggle('pointing', Boolean(under));
-if (!under) return this.overlay.hideTip();
+if (!under) return this.describeDisc(x, y);
 const { filters, kernels } = this.network;
 if (under.kind === 'kernel') {
 const [a, b] = [kernels.source[under.index], kernels.target[under.index]];
 const title = `${filters.uid[a]} → ${filters.uid[b]}`;
-return this.overlay.showTip(title, SIGNS[kernels.sign[under.index]], x, y, this.width);
+const sign = SIGNS[kernels.sign[under.index]];
+const text = sign === 'identity' ? 'identity: an addend of the sum' : `${sign} kernel`;
+return this.overlay.showTip(title, text, x, y, this.width);
 }
 const at = this.filterPixel(under.index);
 const text = `score ${filters.score[under.index].toFixed(2)}${filters.marked[under.index] ? ' · target' : ''}`;
 return this.overlay.showTip(filters.uid[under.index], text, at.x + at.radius, at.y, this.width, at);
+}
+disc(x, y) {
+const matrix = viewProjection(this.camera, this.width, this.height);
+return pickDisc(this.scene.discs, matrix, this.width, this.height, x, y);
+}
+describeDisc(x, y) {
+const disc = this.disc(x, y);
+if (!disc) return this.overlay.hideTip();
+const uid = this.network.filters.uid[disc.first];
+const name = uid.slice(uid.indexOf('/') + 1, uid.lastIndexOf('/'));
+return this.overlay.showTip(name, `layer of ${count(disc.filters)} filters`, x, y, this.width);
 }
 draw({ moving = false } = {}) {
 this.moving = moving;
