@@ -8,6 +8,7 @@
 What cannot be followed is refused by the operation's name and the line of the model's code.
 """
 
+import contextlib
 import copy
 import dataclasses
 import random
@@ -60,10 +61,11 @@ def read_architecture(
         try:
             return reader.read(model)
         except _SomethingElse as error:
-            try:
-                return reader.read(model, export=True)
-            except UnsupportedModel:
-                raise UnsupportedModel(str(error)) from error
+            # it may be rounding, where noise makes a trained network's maps huge; or what only torch.export sees
+            for way in ({"dtype": torch.float64}, {"export": True}):
+                with contextlib.suppress(UnsupportedModel):
+                    return reader.read(model, **way)
+            raise UnsupportedModel(str(error)) from error
         except UnsupportedModel:
             # once more with the lines of code for the message: recording them costs seconds, so only when it is needed
             return reader.read(model, lines=True)
@@ -93,17 +95,19 @@ class _Reading:
     heads: bool
     check: bool
 
-    def read(self, model: nn.Module, *, lines: bool = False, export: bool = False) -> Architecture:
-        traced = trace(model, self.input_shape, lines=lines, export=export)
+    def read(
+        self, model: nn.Module, *, lines: bool = False, export: bool = False, dtype: torch.dtype = torch.float32
+    ) -> Architecture:
+        traced = trace(model, self.input_shape, lines=lines, export=export, dtype=dtype)
         generator = torch.Generator().manual_seed(0)
-        image = torch.randn(1, *self.input_shape, generator=generator, dtype=torch.float32)
+        image = torch.randn(1, *self.input_shape, generator=generator, dtype=dtype)
         expected = _expected(traced, image) if self.check else None  # at once: the graph shares modules with the copy
         module = traced.module
         try:
             _one_input(module)
             canonical(module)
             _refuse_infinite(module)
-            probe = _probed(module, self.input_shape)
+            probe = _probed(module, self.input_shape, dtype)
             output = _output(module, probe)
             reader = Reader(module, probe, self.heads)
             reader.read()
@@ -116,6 +120,7 @@ class _Reading:
             raise expected
         if self.check:
             _check(read, image, expected)
+        module.to(torch.float32)
         return read
 
 
@@ -187,16 +192,16 @@ def _shapes(value: Any) -> tuple[tuple[int, ...], ...]:
     return tuple(shape for each in value for shape in _shapes(each)) if isinstance(value, tuple | list) else ()
 
 
-def _probed(module: fx.GraphModule, input_shape: tuple[int, int, int]) -> Probe:
+def _probed(module: fx.GraphModule, input_shape: tuple[int, int, int], dtype: torch.dtype) -> Probe:
     """Shapes of all values: on the device `meta`, which computes nothing, else by a real run."""
     nodes = {node.name: node for node in module.graph.nodes}
     prober = _Prober(copy.deepcopy(module).to("meta"), nodes)
     try:
-        prober.run(torch.empty(BATCH, *input_shape, device="meta", dtype=torch.float32))
+        prober.run(torch.empty(BATCH, *input_shape, device="meta", dtype=dtype))
     except Exception:  # noqa: BLE001 -- some functions have no such form; a real run tells what is wrong
         prober = _Prober(module, nodes)
         try:
-            prober.run(torch.zeros(BATCH, *input_shape, dtype=torch.float32))
+            prober.run(torch.zeros(BATCH, *input_shape, dtype=dtype))
         except Exception as error:
             raise _not_accepted(input_shape, error) from error
     return prober.probe

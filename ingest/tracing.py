@@ -1,7 +1,7 @@
 """The graph of a model: a copy in eval mode, traced with torch.fx, or with torch.export where fx cannot.
 
-The caller's model is never changed. What is traced is a deep copy on the CPU, in float32 and eval mode, without hooks;
-weights that are computed from others (weight norm and other parametrizations) are computed once.
+The caller's model is never changed. What is traced is a deep copy on the CPU, of one precision, in eval mode, without
+hooks; weights that are computed from others (weight norm and other parametrizations) are computed once.
 """
 
 import copy
@@ -34,12 +34,20 @@ class Traced:
     own: nn.Module = field(repr=False)
 
 
-def trace(model: nn.Module, input_shape: tuple[int, int, int], *, lines: bool = False, export: bool = False) -> Traced:
+def trace(
+    model: nn.Module,
+    input_shape: tuple[int, int, int],
+    *,
+    lines: bool = False,
+    export: bool = False,
+    dtype: torch.dtype = torch.float32,
+) -> Traced:
     """A copy of the model as a graph.
 
     Args:
         lines: record the lines of the model's code for messages, which takes seconds.
         export: by torch.export at once, for a model of which torch.fx made something else.
+        dtype: of the copy.
 
     Raises:
         UnsupportedModel: it cannot be traced.
@@ -51,10 +59,10 @@ def trace(model: nn.Module, input_shape: tuple[int, int, int], *, lines: bool = 
     for name, tensor in (*model.named_parameters(), *model.named_buffers()):
         if tensor.is_complex():
             raise UnsupportedModel(f"parameter {name} is complex; only real networks can be written as kernels")
-    own = _copied(model)
+    own = _copied(model, dtype)
     if export:
         try:
-            return Traced(_exported(own, input_shape), own)
+            return Traced(_exported(own, input_shape, dtype), own)
         except Exception as error:
             raise UnsupportedModel(
                 f"{type(model).__name__} cannot be traced by torch.export: {brief(error)}"
@@ -65,7 +73,7 @@ def trace(model: nn.Module, input_shape: tuple[int, int, int], *, lines: bool = 
         return Traced(fx.GraphModule(own, tracer.trace(own)), own)
     except Exception as error:  # noqa: BLE001 -- whatever the model's own code raises
         try:
-            return Traced(_exported(own, input_shape), own)
+            return Traced(_exported(own, input_shape, dtype), own)
         except Exception:  # noqa: BLE001 -- the first reason is the clearer one
             raise UnsupportedModel(
                 f"{type(model).__name__} cannot be traced by torch.fx or torch.export: {brief(error)}{_line(error)}"
@@ -86,12 +94,12 @@ def _unwrap_inside(own: nn.Module) -> None:
                 setattr(parent, name, _unwrapped(child))
 
 
-def _copied(model: nn.Module) -> nn.Module:
+def _copied(model: nn.Module, dtype: torch.dtype) -> nn.Module:
     # a weight that a hook computes is no parameter, and cannot be copied while gradients belong to it
     tensors = [each for module in model.modules() for each in vars(module).values() if isinstance(each, Tensor)]
     memo = {id(each): each.detach().clone() for each in tensors if not each.is_leaf}
     try:
-        own = copy.deepcopy(model, memo).to(device="cpu", dtype=torch.float32).eval()
+        own = copy.deepcopy(model, memo).to(device="cpu", dtype=dtype).eval()
         _unwrap_inside(own)
         _without_hooks(own)
     except Exception as error:
@@ -132,9 +140,9 @@ def _without_parametrizations(module: nn.Module) -> None:
         setattr(module, name, nn.Parameter(value))
 
 
-def _exported(own: nn.Module, input_shape: tuple[int, int, int]) -> fx.GraphModule:
+def _exported(own: nn.Module, input_shape: tuple[int, int, int], dtype: torch.dtype) -> fx.GraphModule:
     """By torch.export, for models whose own code asks for shapes; any number of images."""
-    images: Tensor = torch.zeros(2, *input_shape, dtype=torch.float32)
+    images: Tensor = torch.zeros(2, *input_shape, dtype=dtype)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         program = torch.export.export(own, (images,), dynamic_shapes=({0: torch.export.Dim("images")},), strict=False)

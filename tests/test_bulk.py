@@ -1,5 +1,6 @@
 """The bulk load on real servers: the same graph as over Bolt, refused where it could harm, and killed at every step."""
 
+import re
 import signal
 import subprocess
 import sys
@@ -17,10 +18,10 @@ from torch import Tensor, nn
 
 from tests import nets, toy
 from tests.servers import own_home, servers_of, wait_until
-from viscnn import server
+from viscnn import VISCNN, server
 from viscnn.errors import ConfigError, InputError, ModelError, ServerError
 from viscnn.graph import Graph
-from viscnn.ingest import bulk_rows
+from viscnn.ingest import bulk, bulk_rows
 from viscnn.ingest.architecture import read_architecture
 from viscnn.ingest.bulk import load_in_bulk
 from viscnn.ingest.contents import Contents
@@ -115,9 +116,7 @@ def assert_whole(graph: Graph, name: str, found: LoadReport) -> None:
 # --- the same graph ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "extent", [Extent(), Extent(weights=False), Extent(top=40)], ids=["all", "no weights", "top kernels"]
-)
+@pytest.mark.parametrize("extent", [Extent(), Extent(weights=False, top=40)], ids=["all", "some, without weights"])
 def test_the_graph_is_the_one_that_bolt_writes(graph: Graph, bulk_home: Path, extent: Extent) -> None:
     load_contents(graph, contents("same", extent))
     expected = everything(graph)
@@ -159,6 +158,29 @@ def _assert_told(seen: list[tuple[str, int, int]]) -> None:
     assert list(dict.fromkeys(step for step, _, _ in seen)) == ["writing kernels", *steps]
     assert [done for step, done, _ in seen if step == "writing kernels"] == [18, 42, 54, 66, 90, 102]
     assert {total for step, _, total in seen if step == "writing kernels"} == {102}
+
+
+def test_a_session_goes_on_after_a_bulk_load(graph: Graph, bulk_home: Path) -> None:
+    settings: dict[str, Any] = {"input_shape": toy.SHAPE, "classes": toy.CLASSES, "mean": (0.4,), "std": (0.3,)}
+    with VISCNN() as session:
+        session.ingest(toy.SOURCE, name="toy", weights="random", bulk=True, **settings)
+        assert [each["status"] for each in session.models()] == ["complete"]
+        assert session.replay("toy").worst < 1e-4
+        session.drop("toy")
+        assert session.models() == []
+
+
+def test_a_large_model_is_told_that_a_bulk_load_is_faster(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    bulk.load(graph, contents("small"), advise=said.append)
+    drop_model(graph, "small")
+    assert said == []
+    monkeypatch.setattr(bulk, "WORTH_KERNELS", 101)
+    bulk.load(graph, contents("large"), advise=said.append)
+    assert len(said) == 1
+    assert re.fullmatch(r"hint: 102 kernels; --bulk stores them about \d times faster", said[0])
+    bulk.load(graph, contents("larger"), advise=said.append)  # the database is not empty any more
+    assert len(said) == 1
 
 
 # --- refused -----------------------------------------------------------------------------------------------------

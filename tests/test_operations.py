@@ -130,7 +130,7 @@ CALLS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-ACTIVATIONS = (
+ACTIVATIONS: tuple[type[nn.Module], ...] = (
     nn.ReLU,
     nn.ReLU6,
     nn.LeakyReLU,
@@ -142,9 +142,17 @@ ACTIVATIONS = (
     nn.Mish,
     nn.Sigmoid,
     nn.Tanh,
+    nn.Hardtanh,
+    nn.Hardswish,
+    nn.Hardsigmoid,
+    nn.Softplus,
+    nn.Hardshrink,
+    nn.Softshrink,
+    nn.Threshold,
+    nn.LogSigmoid,
+    nn.Softsign,
+    nn.Tanhshrink,
 )
-ACTIVATIONS += (nn.Hardtanh, nn.Hardswish, nn.Hardsigmoid, nn.Softplus, nn.Hardshrink, nn.Softshrink, nn.Threshold)
-ACTIVATIONS += (nn.LogSigmoid, nn.Softsign, nn.Tanhshrink)
 
 
 class Around(nn.Module):

@@ -39,6 +39,7 @@ __all__ = [
     "image_paths",
     "image_sets",
     "incoming",
+    "input_channel",
     "ingest",
     "layers",
     "models",
@@ -126,6 +127,13 @@ def ends(stamp: str, model: str) -> pd.DataFrame:
     feeds = session().cypher("read/feeds", {"model": model}, limit=_EVERYTHING)
     read = {row[feeds.columns.index("source")] for row in feeds.rows}
     return found[~found["name"].isin(read) & ~found["gate"]]
+
+
+@st.cache_data(show_spinner=False, max_entries=32)
+def input_channel(stamp: str, model: str) -> str:
+    """Uid of the first input channel of a model."""
+    found = session().cypher("read/filters", {"model": model}, limit=1)
+    return str(found.rows[0][found.columns.index("uid")])
 
 
 def image_sets(model: str) -> list[str]:

@@ -28,20 +28,17 @@ def examples() -> Examples | None:
     view = state.current()
     if view.model is None or all(each["name"] != view.model or each["status"] != "complete" for each in data.models()):
         return None
-    from viscnn.ingest.rows import channel_names
-
     stamp = data.stamp(view.model)
     layers = data.layers(stamp, view.model)
     first = layers[~layers["kind"].isin(["input", "sum"])].iloc[0]
     last = data.ends(stamp, view.model).iloc[-1]
     queries = [str(each["uid"]) for each in data.session().queries(view.model) if each["status"] == "complete"]
     circuits = [str(each["uid"]) for each in data.session().circuits(view.model)]
-    channel = channel_names(int(data.properties(stamp, view.model)["inputShape"][0]))[0]
     return Examples(
         model=view.model,
         queries=tuple(dict.fromkeys([*([view.query] if view.query in queries else []), *queries])),
         circuit=view.circuit if view.circuit in circuits else next(iter(circuits), None),
-        input_channel=f"{view.model}/input/{channel}",
+        input_channel=data.input_channel(stamp, view.model),
         layer=str(first["uid"]),
         layer_key=int(first["key"]),
         filter=view.selected or f"{last['uid']}/0",
