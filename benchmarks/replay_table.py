@@ -161,10 +161,11 @@ to the layer's largest value; the table has that of the worst layer, and {tolera
 - *output*: the network that was read, with BatchNorms folded, against the builder's own module. Where single precision
   is too coarse to tell (random networks are ill-conditioned), also in double precision.
 
-Weights are random (seed 0), norms have the statistics of real images, and whatever a builder leaves constant (scales,
-shifts, biases) is drawn at random, so that nothing that is lost goes unseen. *input* is the smallest size in steps of
-32 pixels at which every weight of every kernel meets a pixel, and not padding alone. *layers* are convolutions and
-linear layers, without those behind the flattening; *gates* are those of them whose maps reach others only as factors.
+Weights are random (seed 0), BatchNorms have statistics that fit the maps of real images, and whatever a builder leaves
+constant (scales, shifts, biases) is drawn at random, so that nothing that is lost goes unseen. *input* is the smallest
+size in steps of 32 pixels at which every weight of every kernel meets a pixel, and not padding alone. *layers* are
+convolutions and linear layers, without those behind the flattening; *gates* are those of them whose maps reach others
+only as factors.
 """
 
 

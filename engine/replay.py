@@ -98,6 +98,7 @@ class StoredKernels:
         self._dtype = dtype
         self._progress = progress
         self._read = 0
+        self._left_out = int(self._model["kernelsLeftOut"] or 0)
         numbers = self.structure.numbers
         self._starts = np.array([numbers[INPUT], *(numbers[layer.name] for layer in self.structure.layers)])
         if self._model["weights"] is False:
@@ -125,7 +126,7 @@ class StoredKernels:
         self.missing += missing
         if not layer.is_sum:
             self._read += made.kernels
-            self._progress("kernels", self._read, self.structure.kernels - self._model["kernelsLeftOut"])
+            self._progress("kernels", self._read, self.structure.kernels - self._left_out)
 
     def _cut(self) -> bool:
         """Whether the model was stored with small kernels left out."""
@@ -134,9 +135,9 @@ class StoredKernels:
     def notes(self) -> tuple[str, ...]:
         """What should be said when all layers are read; raises StoredDataError when other kernels are missing."""
         lacking = self.structure.kernels - self._read
-        if lacking != self._model["kernelsLeftOut"]:
+        if lacking != self._left_out:
             raise StoredDataError(
-                f"model {self._model['name']!r} lacks {lacking:,} kernels, and {self._model['kernelsLeftOut']:,} were "
+                f"model {self._model['name']!r} lacks {lacking:,} kernels, and {self._left_out:,} were "
                 "left out when it was stored; ingest it with --replace"
             )
         if not self.missing:
@@ -175,9 +176,9 @@ def _replayed(
 ) -> Iterator[Tensor]:
     made = steps(structure, images, convolution=lambda layer: rebuilt(layer).convolution())
     for layer in structure.layers:
-        if layer.is_sum:
-            rebuilt(layer)  # its identities carry no weight, but must be there
         try:
+            if layer.is_sum:
+                rebuilt(layer)  # its identities carry no weight, but must be there
             _, maps = next(made)
         except (IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
             reason = " ".join(str(error).split())[:120]

@@ -69,17 +69,23 @@ def test_the_smallest_input_is_one_where_every_weight_counts() -> None:
     assert replay_proof.smallest_input(nn.Sequential(*steps, nn.Conv2d(3, 1, 3, padding=4, dilation=4))) == 96
 
 
-def test_the_norms_have_the_statistics_of_images_and_noise() -> None:
-    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).eval()
-    images = nets.images(5, shape=(3, 12, 12), seed=7) * 3 + 1
+def test_the_norms_keep_maps_of_images_and_noise_in_size() -> None:
+    module = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 5, 3), nn.BatchNorm2d(5)
+    ).eval()
+    images = nets.images(5, shape=(3, 12, 12), seed=7) * 1e6
     replay_proof.calibrated(module, images)
     noise = torch.randn(images.shape, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        maps = module[0](torch.cat([images, noise]))
-    norm = module[1]
-    torch.testing.assert_close(norm.running_mean, maps.mean((0, 2, 3)))
-    torch.testing.assert_close(norm.running_var, maps.var((0, 2, 3)))
-    assert not norm.training
+    for norm, before in ((module[1], module[:1]), (module[4], module[:4])):
+        assert isinstance(norm, nn.BatchNorm2d)
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        with torch.no_grad():
+            maps = before(torch.cat([images, noise]))
+        torch.testing.assert_close(norm.running_var, maps.square().mean((0, 2, 3)))
+        assert (norm.running_mean.abs() <= 0.31 * norm.running_var.sqrt()).all()
+        assert len(set(norm.running_mean.tolist())) == norm.num_features
+    assert not any(each.training or each._forward_pre_hooks for each in module.modules())
 
 
 def test_a_proof_in_a_process_of_its_own() -> None:
