@@ -213,9 +213,9 @@ def _as_modules(module: fx.GraphModule) -> None:
         made = _module_of(module, node, name) if node.op == "call_function" else None
         if made is None:
             continue
-        counts[name] = counts.get(name, 0) + 1
         owner = _owner(module, node)
-        target = f"_{name}_{counts[name]}"
+        target = f"_{name}_{node.name}"
+        counts[name] = counts.get(name, 0) + (owner is None)
         module.add_submodule(target, made)
         maps = node.args[0] if node.args else node.kwargs["input"]
         with module.graph.inserting_before(node):
