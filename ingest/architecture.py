@@ -37,6 +37,9 @@ __all__ = ["Architecture", "Feed", "LayerSpec", "read_architecture"]
 TOLERANCE = 1e-3
 """Largest difference, relative to the largest value, between the model and what was read of it."""
 
+ROUNDING = 0.1
+"""A difference below this may be float32's rounding; it is looked at again in float64."""
+
 
 def read_architecture(
     model: nn.Module, input_shape: tuple[int, int, int], *, heads: bool = False, check: bool = True
@@ -62,7 +65,8 @@ def read_architecture(
             return reader.read(model)
         except _SomethingElse as error:
             # it may be rounding, where noise makes a trained network's maps huge; or what only torch.export sees
-            for way in ({"dtype": torch.float64}, {"export": True}):
+            ways: list[dict[str, Any]] = [{"dtype": torch.float64}] if error.difference < ROUNDING else []
+            for way in (*ways, {"export": True}):
                 with contextlib.suppress(UnsupportedModel):
                     return reader.read(model, **way)
             raise UnsupportedModel(str(error)) from error
@@ -85,6 +89,10 @@ def _chance_kept() -> Iterator[None]:
 
 class _SomethingElse(UnsupportedModel):
     """What was read is not what the model computes."""
+
+    def __init__(self, message: str, difference: float) -> None:
+        super().__init__(message)
+        self.difference = difference
 
 
 @dataclass(frozen=True)
@@ -340,8 +348,8 @@ class _Recorder(fx.Interpreter):
     def run_node(self, n: fx.Node) -> Any:
         value = super().run_node(n)
         name = self.layers.get(n.name)
-        if name is not None and _difference(self.maps.pop(name), value) > TOLERANCE:
-            raise _SomethingElse(f"the maps of layer {name} cannot be computed from the layers before it")
+        if name is not None and (difference := _difference(self.maps.pop(name), value)) > TOLERANCE:
+            raise _SomethingElse(f"the maps of layer {name} cannot be computed from the layers before it", difference)
         return value
 
 
@@ -352,10 +360,12 @@ def _check(read: Architecture, image: Tensor, expected: Any) -> None:
         UnsupportedModel: the difference is above `TOLERANCE`.
     """
     output = _Recorder(read, forward(read, image)).run(image)
-    if not isinstance(expected, Tensor) or _difference(output, expected) > TOLERANCE:
+    difference = _difference(output, expected) if isinstance(expected, Tensor) else float("inf")
+    if difference > TOLERANCE:
         raise _SomethingElse(
             "the traced graph computes something else than the model: it may change maps in place, or depend on "
-            "values or on state that a trace does not see"
+            "values or on state that a trace does not see",
+            difference,
         )
 
 

@@ -2,7 +2,7 @@
 
 1. refuse a name that is taken by other weights or other options (unless `replace`); a complete model is left alone;
 2. remove what a stopped ingest or the replaced model left; mark the model `ingesting`;
-3. send layers, filters, feeds, kernels, identities and the projection, in transactions of about 20,000 kernels;
+3. send layers, filters, feeds, kernels, identities and the projection, in transactions of about 5,000 kernels;
 4. count what is stored against what was sent; only then mark the model `complete`.
 """
 
@@ -43,6 +43,9 @@ __all__ = [
 
 MANY_KERNELS = 5_000_000
 """A model that is read with its head is stored without being asked for twice up to this many kernels."""
+
+WORKERS = 2
+"""Transactions of kernels at a time: one is sent and unpacked while the other is written."""
 
 _OPTIONS = {
     "heads": "--heads",
@@ -214,7 +217,7 @@ def _store_kernels(graph: Graph, contents: Contents, keys: dict[str, int], progr
         progress("kernels", done, total)
 
     batches = rows.kernel_batches(contents.name, contents.architecture, keys, contents.extent, contents.kept)
-    graph.write_batches("write/load_kernels", batches, on_batch=count)
+    graph.write_batches("write/load_kernels", batches, workers=WORKERS, on_batch=count)
 
 
 def check_counts(graph: Graph, contents: Contents) -> None:

@@ -193,7 +193,7 @@ def kernel_batches(
     extent: Extent | None = None,
     kept: Kept | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """Parameters of `write/load_kernels`, one transaction each, of about 20,000 kernels; made as they are asked for.
+    """Parameters of `write/load_kernels`, one transaction each, of about 5,000 kernels; made as they are asked for.
 
     Args:
         keys: the database-wide integer key of each layer by layer name.

@@ -81,12 +81,13 @@ BAD_MODELS = """
 import torch
 from torch import nn
 
-class Residual(nn.Module):
+class Squared(nn.Module):
     def __init__(self):
         super().__init__()
         self.c = nn.Conv2d(1, 1, 3, padding=1)
     def forward(self, x):
-        return self.c(x) + x
+        z = self.c(x)
+        return z * z
 """
 
 
@@ -95,7 +96,7 @@ class Residual(nn.Module):
     [
         ("mnits", {}, ModelError, "did you mean mnist"),
         ("{file}:nothing", {}, ModelError, "has no function 'nothing'"),
-        ("{file}:Residual", {"input_shape": (1, 8, 8)}, UnsupportedModel, "'add'"),
+        ("{file}:Squared", {"input_shape": (1, 8, 8)}, UnsupportedModel, "'mul'"),
         ("mnist", {"name": "run-bad", "weights": "{wrong}"}, ModelError, "conv1.weight has shape"),
         ("mnist", {"name": "run-bad", "weights": "{evil}"}, ModelError, "refused"),
         ("mnist", {"name": "run-bad", "images": "/nowhere/at/all"}, ImagesError, "/nowhere/at/all"),

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -339,6 +340,21 @@ def test_models_can_be_ingested_at_the_same_time(graph: Graph) -> None:
     finally:
         for name in names:
             drop_model(graph, name, missing_ok=True)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_batches_are_made_as_they_are_sent(graph: Graph, workers: int) -> None:
+    made, written = 0, []
+
+    def batches() -> Iterator[dict[str, Any]]:
+        nonlocal made
+        for _ in range(20):
+            assert made - len(written) <= workers
+            made += 1
+            yield {"rows": []}
+
+    assert graph.write_batches("write/load_feeds", batches(), workers=workers, on_batch=written.append) == 0
+    assert written == [0] * 20
 
 
 def test_the_schema_is_made_once(graph: Graph) -> None:

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from tests import toy
-from viscnn import VISCNN
+from viscnn import VISCNN, subgraph
 from viscnn.config import Connection
 from viscnn.errors import ExpressionError, NotInGraph
 from viscnn.graph import Graph
@@ -96,6 +96,15 @@ def test_a_limit_leaves_out_the_lowest(v: VISCNN, uid: str) -> None:
     assert drawn(limited) == drawn(whole)[:30]
     assert limited.left_out == len(whole.kernels) - 30
     assert limited.score_share < whole.score_share
+
+
+@pytest.mark.parametrize("size", [1, 40, 500])
+def test_kernels_are_the_same_in_parts_of_any_size(
+    v: VISCNN, uid: str, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = v.subgraph(uid, keep=0.2)
+    monkeypatch.setattr(subgraph, "PART_KERNELS", size)
+    pd.testing.assert_frame_equal(v.subgraph(uid, keep=0.2).kernels, whole.kernels)
 
 
 def test_filters_and_kernels_say_what_they_are(v: VISCNN, graph: Graph, uid: str) -> None:

@@ -6,8 +6,9 @@
 """
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
@@ -158,23 +159,29 @@ class Graph:
         workers: int = 1,
         on_batch: Callable[[int], None] = lambda rows: None,
     ) -> int:
-        """Run a write query once per batch of parameters, each in its own transaction.
+        """Run a write query once per batch of parameters, each in its own transaction, `workers` of them at a time.
 
-        The query returns one row with a column `written`; `on_batch` is called with it after each commit.
+        Batches are asked for as they are needed: one is made while others are sent. The query returns one row with a
+        column `written`; `on_batch` is called with it after each commit, in order.
 
         Returns:
             The sum of `written`.
         """
+        total, running = 0, deque[Future[list[dict[str, Any]]]]()
 
-        def send(batch: dict[str, Any]) -> int:
-            written = int(self.write(name, **batch)[0]["written"])
+        def settle() -> int:
+            written = int(running.popleft().result()[0]["written"])
             on_batch(written)
             return written
 
-        if workers == 1:
-            return sum(send(batch) for batch in batches)
         with ThreadPoolExecutor(workers) as pool:
-            return sum(pool.map(send, batches))
+            for batch in batches:
+                if len(running) == workers:
+                    total += settle()
+                running.append(pool.submit(self.write, name, **batch))
+            while running:
+                total += settle()
+        return total
 
     def stream(self, name: str, /, **parameters: Any) -> list[dict[str, Any]]:
         """Rows of a statement that commits by itself (`CALL {} IN TRANSACTIONS`); never retried."""

@@ -8,7 +8,9 @@
 Identities are no kernels: they are not ranked and not counted. It makes no difference whether the query is active.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,8 @@ from viscnn.graph_scores import QueryScores, query_scores
 
 __all__ = ["Subgraph", "of_circuit", "pull"]
 
+PART_KERNELS = 1_000_000
+"""So many kernels are looked through at a time for chosen ones: seconds, however large the network is."""
 _PULLED = ["source", "target", "input", "sign", "signRatio"]
 _JOINED = ["source", "target", "input"]
 _SIGNS = {"inhibitory": -1, "mixed": 0, "excitatory": 1}
@@ -68,7 +72,8 @@ def pull(graph: Graph, uid: str, *, keep: float, scale: str, limit: int) -> Subg
     ranking = _ranking(graph, uid, scale)
     kept = min(int((ranking.ranks > 0).sum()), max(1, round(keep * ranking.total)))
     chosen = _highest(ranking, min(kept, limit))
-    pulled = _flat(graph.read("read/subgraph_kernels", rows=_rows(ranking.scores, chosen)))
+    parts = _parts(_rows(ranking.scores, chosen), ranking.scores)
+    pulled = _flat([row for part in parts for row in graph.read("read/subgraph_kernels", rows=part)])
     filters = _filters(graph, ranking)
     kernels = _kernels(pulled, filters, ranking)
     identities, cut = _joining(graph, filters, kernels, ranking, limit)
@@ -186,6 +191,14 @@ def _rows(scores: QueryScores, chosen: NDArray[np.int64]) -> list[dict[str, Any]
         {"uid": scores.uids[owner], "inputs": each.tolist()}
         for owner, each in zip(filters.tolist(), inputs, strict=False)  # of no kernels, `split` makes one empty part
     ]
+
+
+def _parts(rows: list[dict[str, Any]], scores: QueryScores) -> Iterator[list[dict[str, Any]]]:
+    """The rows in parts, for each of which the database looks through about PART_KERNELS kernels."""
+    sizes = dict(zip(scores.uids, np.diff(scores.starts).tolist(), strict=True))
+    ends = np.cumsum([sizes[row["uid"]] for row in rows]) // PART_KERNELS
+    for _, part in groupby(zip(ends.tolist(), rows, strict=True), key=lambda pair: pair[0]):
+        yield [row for _, row in part]
 
 
 def _flat(rows: list[dict[str, Any]]) -> pd.DataFrame:

@@ -7,8 +7,12 @@
 
 CYPHER 25
 MATCH (c:Circuit {uid: $uid})
-MATCH path = (:InputChannel {model: c.model})(()-[k:KERNEL|IDENTITY]->(b WHERE EXISTS {
-  (c)-[i:INCLUDES]->(b) WHERE k.input IN i.kernelInputs
-})){1,1000}(goal:Filter WHERE goal.layer IN c.targetLayers)
+MATCH (:Model {name: c.model})-[:HAS_LAYER]->(:Layer)-[:HAS_FILTER]->(first:InputChannel)
+CALL (c, first) {  // from the input on, and never back from all the filters of the target's layers
+  MATCH path = (first)(()-[k:KERNEL|IDENTITY]->(b WHERE EXISTS {
+    (c)-[i:INCLUDES]->(b) WHERE k.input IN i.kernelInputs
+  })){1,1000}(goal:Filter WHERE goal.layer IN c.targetLayers)
+  RETURN path
+}
 RETURN path
 LIMIT $limit
