@@ -87,7 +87,7 @@ def apply_schema(graph: Graph) -> None:
 
     for query in catalogue().values():
         if query.mode == "schema":
-            graph.stream(query.name)
+            graph.write(query.name)  # tried again when two first ingests lock each other out
 
 
 def load_model(
