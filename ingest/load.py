@@ -85,9 +85,10 @@ def apply_schema(graph: Graph) -> None:
     """Create the constraints and indexes that do not exist yet."""
     from viscnn.queries import catalogue
 
-    for query in catalogue().values():
-        if query.mode == "schema":
-            graph.write(query.name)  # tried again when two first ingests lock each other out
+    with locked(".schema"):  # two first ingests would be in each other's way
+        for query in catalogue().values():
+            if query.mode == "schema":
+                graph.write(query.name)
 
 
 def load_model(
@@ -145,7 +146,10 @@ def ask(contents: Contents, confirm: Callable[[int], bool]) -> None:
 
 
 def locked(name: str) -> FileLock:
-    """Lets one ingest or removal of a model at a time run on this machine; `.keys` is held while keys are given out."""
+    """Lets one ingest or removal of a model at a time run on this machine.
+
+    `.keys` is held while keys of layers are given out, `.schema` while constraints are made.
+    """
     return FileLock(made_home() / f"ingest-{name}.lock")
 
 
