@@ -344,7 +344,8 @@ def test_models_can_be_ingested_at_the_same_time(graph: Graph) -> None:
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_batches_are_made_as_they_are_sent(graph: Graph, workers: int) -> None:
-    made, written = 0, []
+    made = 0
+    written: list[Any] = []
 
     def batches() -> Iterator[dict[str, Any]]:
         nonlocal made
