@@ -12,7 +12,6 @@ import contextlib
 import copy
 import dataclasses
 import random
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from torch import Tensor, fx, nn
 
 from viscnn.errors import ModelError, UnsupportedModel
 from viscnn.ingest.canonical import Refused, canonical
+from viscnn.ingest.exclusive import WHOLE_PROCESS
 from viscnn.ingest.forward import forward
 from viscnn.ingest.maps import BATCH, Maps
 from viscnn.ingest.operations import Operation
@@ -34,8 +34,6 @@ from viscnn.ingest.structure import INPUT, Architecture, Feed, LayerSpec
 from viscnn.ingest.tracing import Traced, brief, trace, where
 
 __all__ = ["Architecture", "Feed", "LayerSpec", "read_architecture"]
-
-_READING = threading.RLock()  # tracing exchanges methods of torch's classes, which belong to the whole process
 
 TOLERANCE = 1e-3
 """Largest difference, relative to the largest value, between the model and what was read of it."""
@@ -63,7 +61,7 @@ def read_architecture(
     if len(input_shape) != 3 or min(input_shape) < 1:
         raise ModelError(f"the input {tuple(input_shape)} is not (channels, rows, columns), such as (3, 224, 224)")
     reader = _Reading(input_shape, heads, check)
-    with _READING, torch.inference_mode(False), torch.no_grad(), torch.device("cpu"), _chance_kept():
+    with WHOLE_PROCESS, torch.inference_mode(False), torch.no_grad(), torch.device("cpu"), _chance_kept():
         try:
             return reader.read(model)
         except _SomethingElse as error:

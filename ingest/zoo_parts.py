@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
+from viscnn.ingest.exclusive import WHOLE_PROCESS
+
 __all__ = ["Built", "Listed", "imagenet_classes", "one_line", "seeded"]
 
 T = TypeVar("T")
@@ -52,7 +54,7 @@ class Listed:
 
 def seeded(make: Callable[[], T]) -> T:
     """What `make` returns with random seed 0; the caller's random state is left as it was."""
-    with torch.random.fork_rng():
+    with WHOLE_PROCESS, torch.random.fork_rng():
         torch.manual_seed(0)
         return make()
 

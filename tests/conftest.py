@@ -6,16 +6,21 @@ A Neo4j that the user has set by NEO4J_URI is never touched.
 
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # begun by `&`: programs that tests interrupt would inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: small tensors, and Neo4j and Chromium want a core too
 
+from tests.servers import own_home
 from viscnn import server as managed
 from viscnn.config import Connection
 from viscnn.graph import Graph
+from viscnn.ingest.load import drop_model
 from viscnn.server.jars import jars_folder
 
 
@@ -48,3 +53,21 @@ def graph(server: Connection) -> Iterator[Graph]:
     """An open graph on the session's managed server."""
     with Graph(server) as opened:
         yield opened
+
+
+@pytest.fixture(scope="module")
+def bulk_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A home with a running server of its own, whose path is awkward."""
+    with own_home(tmp_path_factory.mktemp("bulk é:")) as folder:
+        managed.start()
+        yield folder
+
+
+@pytest.fixture
+def bulk_graph(bulk_home: Path) -> Iterator[Graph]:
+    """The empty database of that server; whatever happened to it, it runs."""
+    managed.start()
+    with Graph(managed.connection()) as opened:
+        yield opened
+        for each in opened.read("read/models"):
+            drop_model(opened, each["name"])

@@ -1,83 +1,33 @@
 """The bulk load on real servers: the same graph as over Bolt, refused where it could harm, and killed at every step."""
 
 import re
-import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
 
-from tests import nets, toy
-from tests.servers import own_home, servers_of, wait_until
+from tests import toy
+from tests.bulk import assert_whole, contents, untouched
 from viscnn import VISCNN, server
 from viscnn.errors import ConfigError, InputError, ModelError, ServerError
 from viscnn.graph import Graph
 from viscnn.ingest import bulk, bulk_rows
-from viscnn.ingest.architecture import read_architecture
 from viscnn.ingest.bulk import load_in_bulk
-from viscnn.ingest.contents import Contents
 from viscnn.ingest.kernels import Extent
-from viscnn.ingest.load import LoadReport, drop_model, load_contents
-from viscnn.server import exchange, process
+from viscnn.ingest.load import drop_model, load_contents
 from viscnn.server.bulk import other_clients, replacement
-from viscnn.server.home import Home, server_home
+from viscnn.server.home import server_home
 
 ROOT = Path(__file__).parents[1]
-SHAPE = (3, 12, 12)
-
-
-class Branching(nn.Module):
-    """All that rows can be: sums, addends of several sources, groups, channel lists, a head, kernels of three sizes."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem = nn.Conv2d(3, 6, 3, padding="same", bias=False)
-        self.left = nn.Conv2d(6, 4, 1)
-        self.right = nn.Conv2d(6, 2, (3, 1), padding=(1, 0))
-        self.grouped = nn.Conv2d(6, 6, 3, padding=1, groups=3)
-        self.last = nn.Conv2d(6, 4, 3, stride=2)
-        self.head = nn.Linear(4, 3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        stem = F.relu(self.stem(x))
-        both = torch.cat([self.left(stem), F.relu(self.right(stem))], 1)
-        mixed = F.channel_shuffle(both, 2)
-        maps = F.relu(self.grouped(mixed)) + stem
-        pooled = F.local_response_norm(self.last(maps), 2).mean((2, 3))
-        return self.head(pooled)  # type: ignore[no-any-return]
-
-
-def contents(name: str, extent: Extent | None = None, *, seed: int = 0) -> Contents:
-    network = nets.seeded(Branching, seed=seed).eval()
-    zoo = toy.zoo_of(network, SHAPE, classes=("ant", "bee; cow", 'cat "x"\n'))
-    return Contents(name, zoo, read_architecture(network, SHAPE, heads=True), extent or Extent(), heads=True)
-
-
-@pytest.fixture(scope="module")
-def bulk_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A home with a running server of its own, whose path is awkward."""
-    with own_home(tmp_path_factory.mktemp("bulk é:")) as home:
-        server.start()
-        yield home
 
 
 @pytest.fixture
-def graph(bulk_home: Path) -> Iterator[Graph]:
-    """The empty database of that server; whatever happened to it, it runs."""
-    server.start()
-    with Graph(server.connection()) as opened:
-        yield opened
-        for each in opened.read("read/models"):
-            drop_model(opened, each["name"])
+def graph(bulk_graph: Graph) -> Graph:
+    """The empty database of a server of its own."""
+    return bulk_graph
 
 
 def everything(graph: Graph) -> tuple[list[str], list[str]]:
@@ -97,20 +47,6 @@ def _ordered(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_ordered(each) for each in value]
     return sorted(value) if isinstance(value, list) and all(isinstance(each, list) for each in value) else value
-
-
-def untouched(graph: Graph, home: Path) -> None:
-    """The database is empty and works, one server runs, and no file of a bulk load is left."""
-    assert graph.read("read/database_size")[0]["nodes"] == 0
-    assert servers_of(home) == [server.status().pid]
-    assert not server_home().bulk.exists()
-    assert process.importers(server_home()) == []
-
-
-def assert_whole(graph: Graph, name: str, found: LoadReport) -> None:
-    assert (found.model, found.layers, found.filters, found.sums) == (name, 6, 25, 6)
-    assert (found.kernels, found.identities) == (18 + 24 + 12 + 12 + 24 + 12, 12)
-    assert graph.read("read/model", model=name)[0]["status"] == "complete"
 
 
 # --- the same graph ----------------------------------------------------------------------------------------------
@@ -272,174 +208,3 @@ def test_rows_that_neo4j_refuses_leave_the_empty_database(graph: Graph, bulk_hom
         load()
     untouched(graph, bulk_home)
     assert server.status().pid == pid
-
-
-# --- killed ------------------------------------------------------------------------------------------------------
-
-DIE = """
-import os, signal, sys
-
-renames = 0
-
-def watch(event, arguments):
-    '''Die at the n-th rename of a database.'''
-    global renames
-    if event == "os.rename" and {"databases", "transactions"} & set(str(arguments[0]).split(os.sep)[-3:]):
-        renames += 1
-        if renames == int(sys.argv[2]):
-            os.kill(os.getpid(), signal.SIGKILL)
-
-sys.addaudithook(watch)
-"""
-
-LOAD = f"""
-import signal, sys
-from tests.test_bulk import contents
-from viscnn import server
-from viscnn.graph import Graph
-from viscnn.ingest.bulk import load_in_bulk
-
-def wait(step, done, total):
-    print(step, flush=True)
-    if step == sys.argv[1]:
-        signal.pause()
-
-signal.signal(signal.SIGINT, signal.default_int_handler)
-{DIE}
-with Graph(server.connection()) as graph:
-    load_in_bulk(graph, contents("killed"), progress=wait)
-"""
-
-
-@contextmanager
-def loading(graph: Graph, *, wait_at: str = "", die_at_rename: int = 0) -> Iterator[subprocess.Popen[str]]:
-    """A bulk load in another process that stops at a step, or kills itself at the n-th rename of a database."""
-    graph.reconnect(
-        server.connection()
-    )  # what this test read before leaves no connection that would be another program's
-    command = [sys.executable, "-c", LOAD, wait_at, str(die_at_rename)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT) as client:
-        try:
-            if wait_at:
-                assert client.stdout is not None
-                assert any(line.strip() == wait_at for line in client.stdout), client.stderr
-            yield client
-        finally:
-            client.kill()
-
-
-def assert_next_works(graph: Graph, *, over_bolt: bool = False) -> None:
-    graph.reconnect(server.connection())
-    load = load_contents if over_bolt else load_in_bulk
-    assert_whole(graph, "killed", load(graph, contents("killed")))
-    assert not server_home().bulk.exists()
-
-
-def test_a_client_that_is_killed_while_it_writes_harms_nothing(graph: Graph, bulk_home: Path) -> None:
-    with loading(graph, wait_at="writing kernels") as client:
-        client.kill()
-    assert graph.read("read/database_size")[0]["nodes"] == 0
-    assert list(server_home().bulk.glob("rows/*.parquet"))
-    server.start()
-    untouched(graph, bulk_home)
-
-
-def test_a_client_that_is_killed_during_the_import_leaves_java_to_the_next(graph: Graph, bulk_home: Path) -> None:
-    with loading(graph) as client:
-        wait_until(lambda: process.importers(server_home()) != [])
-        client.kill()
-    (java,) = process.importers(server_home())
-    java.suspend()  # it would end by itself some time
-    server.start()
-    assert not process.alive(java)
-    untouched(graph, bulk_home)
-
-
-def test_java_that_is_killed_during_the_import_is_an_error(graph: Graph, bulk_home: Path) -> None:
-    with loading(graph) as client:
-        wait_until(lambda: process.importers(server_home()) != [])
-        for java in process.importers(server_home()):
-            java.kill()
-        assert "ServerError: neo4j-admin database import failed: " in client.communicate(timeout=60)[1]
-    untouched(graph, bulk_home)
-
-
-def test_ctrl_c_during_the_import_ends_java_too(graph: Graph, bulk_home: Path) -> None:
-    pid = server.status().pid
-    with loading(graph) as client:
-        wait_until(lambda: process.importers(server_home()) != [])
-        client.send_signal(signal.SIGINT)
-        assert client.communicate(timeout=60)[1].strip().endswith("KeyboardInterrupt")
-    untouched(graph, bulk_home)
-    assert server.status().pid == pid
-
-
-def test_a_client_that_is_killed_between_the_databases_brings_the_empty_one_back(graph: Graph, bulk_home: Path) -> None:
-    with loading(graph, die_at_rename=3) as client:
-        assert client.wait(120) == -signal.SIGKILL
-    assert not server.status().running
-    assert server_home().exchanging.exists()
-    server.start()
-    graph.reconnect(server.connection())
-    untouched(graph, bulk_home)
-    assert_next_works(graph)
-
-
-EXCHANGE = f"""
-import sys
-from pathlib import Path
-from viscnn.server import exchange
-from viscnn.server.home import Home
-{DIE}
-getattr(exchange, sys.argv[3])(Home(Path(sys.argv[1])))
-"""
-
-
-@pytest.mark.parametrize("rename", [1, 2, 3, 4])
-def test_an_exchange_that_is_killed_anywhere_is_undone(tmp_path: Path, rename: int) -> None:
-    """And the undoing too."""
-    home = Home(tmp_path)
-    parts = ("databases", "transactions")
-    for folder, content in ((home.data, "former"), (home.imported / "data", "imported")):
-        for part in parts:
-            (folder / part / "neo4j").mkdir(parents=True)
-            (folder / part / "neo4j" / "store").write_text(content)
-
-    def run(step: str, die_at: int) -> int:
-        return subprocess.run(
-            [sys.executable, "-c", EXCHANGE, str(tmp_path), str(die_at), step], check=False
-        ).returncode
-
-    assert run("put_in", rename) == -signal.SIGKILL
-    put_aside = 2 if rename > 2 else rename - 1
-    for again in range(1, put_aside + 1):
-        assert run("repair", again) == -signal.SIGKILL, again
-    exchange.repair(home)
-    assert [(home.data / part / "neo4j" / "store").read_text() for part in parts] == ["former", "former"]
-    assert not home.exchanging.exists()
-    assert not exchange.is_replaced(home)
-
-
-@pytest.mark.parametrize("over_bolt", [False, True])
-def test_a_client_that_is_killed_at_the_end_leaves_an_unfinished_model(
-    graph: Graph, bulk_home: Path, over_bolt: bool
-) -> None:
-    with loading(graph, wait_at="indexing") as client:
-        client.kill()
-    graph.reconnect(server.connection())
-    assert [(each["name"], each["status"]) for each in graph.read("read/models")] == [("killed", "ingesting")]
-    if not over_bolt:  # what was killed leaves files until here
-        server.start()
-        assert not server_home().bulk.exists()
-    assert_next_works(graph, over_bolt=over_bolt)
-
-
-@pytest.mark.parametrize("victim", ["client, by Ctrl-C", "server"])
-def test_what_is_stopped_at_the_end_brings_the_empty_database_back(graph: Graph, bulk_home: Path, victim: str) -> None:
-    with loading(graph, wait_at="indexing") as client:
-        if victim == "server":
-            psutil.Process(server.status().pid).kill()
-        client.send_signal(signal.SIGINT)
-        assert client.communicate(timeout=120)[1].strip().endswith("KeyboardInterrupt")
-    graph.reconnect(server.connection())
-    untouched(graph, bulk_home)

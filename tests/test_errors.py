@@ -13,6 +13,8 @@ from viscnn.errors import InputError, ServerError, StoredDataError, ViscnnError,
 
 TREE = [getattr(errors, name) for name in errors.__all__ if name != "nearest"]
 PYTHONS_OWN = {"AttributeError", "StopIteration", "SystemExit", "KeyboardInterrupt", "TimeoutError"}
+SIGNALS = {"Unknown": ["ingest/canonical.py", "ingest/reading.py"], "Refused": ["ingest/architecture.py"]}
+"""What parts of the reader tell one another, and the modules that make a refusal or another way of it."""
 TYPERS = {"typer.Exit", "typer.BadParameter", "typer.Abort", "click.UsageError", "lark.exceptions.UnexpectedInput"}
 
 
@@ -83,5 +85,12 @@ def _caught(path: Path) -> set[str]:
 def test_a_module_raises_only_errors_of_the_tree_or_what_it_handles_itself(path: Path) -> None:
     own = {node.name for node in ast.walk(parse(path)) if isinstance(node, ast.ClassDef)}
     allowed = {*errors.__all__, *PYTHONS_OWN, *TYPERS, *own, *_caught(path)}
+    if path.parts[0] == "ingest":
+        allowed |= SIGNALS.keys()
     strange = [f"{path}:{line} raises {name}" for line, name in _raised(path) if name not in allowed]
     assert strange == []
+
+
+@pytest.mark.parametrize(("name", "modules"), SIGNALS.items())
+def test_what_modules_tell_one_another_is_handled(name: str, modules: list[str]) -> None:
+    assert [each for each in modules if name not in _caught(Path(each))] == []

@@ -334,7 +334,10 @@ def test_an_interrupt_ends_a_script_and_its_workers(tmp_path: Path) -> None:
         started = psutil.Process(running.pid).children(recursive=True)
         assert len(workers_of(running.pid)) == 2
         os.killpg(running.pid, signal.SIGINT)  # as Ctrl-C does: to all of them
-        output, errors = running.communicate(timeout=30)
+        try:
+            output, errors = running.communicate(timeout=30)
+        finally:
+            running.kill()
     assert output == ""
     assert errors.rstrip().endswith("KeyboardInterrupt")
     assert errors.count("KeyboardInterrupt") == 1, "workers say nothing"

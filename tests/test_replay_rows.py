@@ -31,7 +31,8 @@ def test_a_builder_of_torchvision_is_exact(name: str) -> None:
     report = replay_rows(architecture, images)
     assert list(report.errors) == [layer.name for layer in architecture.layers]
     assert report.worst <= 1e-4
-    assert output_error(module, architecture.module, images)["outputError"] <= 1e-4
+    found = output_error(module, architecture.module, images)
+    assert found.get("outputDoubleError", found["outputError"]) <= 1e-4
 
 
 @pytest.mark.parametrize("heads", [False, True])
