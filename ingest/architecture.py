@@ -9,9 +9,9 @@ What cannot be followed is refused by the operation's name and the line of the m
 """
 
 import contextlib
-import copy
 import dataclasses
 import random
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,22 +21,20 @@ import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
-from viscnn.errors import ModelError, UnsupportedModel
-from viscnn.ingest.canonical import Refused, canonical
+from viscnn.errors import ModelError, UnsupportedModel, ViscnnError
+from viscnn.ingest.canonical import canonical
+from viscnn.ingest.checking import SomethingElse, check, expected, probe_images
 from viscnn.ingest.exclusive import WHOLE_PROCESS
-from viscnn.ingest.forward import forward
 from viscnn.ingest.maps import BATCH, Maps
 from viscnn.ingest.operations import Operation
 from viscnn.ingest.parts import feeds_of
+from viscnn.ingest.probing import Probe, probed
 from viscnn.ingest.reading import Found, Reader
-from viscnn.ingest.rewriting import Probe, restored_late
+from viscnn.ingest.rewriting import restored_late
 from viscnn.ingest.structure import INPUT, Architecture, Feed, LayerSpec
-from viscnn.ingest.tracing import Traced, brief, trace, where
+from viscnn.ingest.tracing import Refused, brief, copied, hooked, line_of, trace, where
 
 __all__ = ["Architecture", "Feed", "LayerSpec", "read_architecture"]
-
-TOLERANCE = 1e-3
-"""Largest difference, relative to the largest value, between the model and what was read of it."""
 
 ROUNDING = 0.1
 """A difference below this may be float32's rounding; it is looked at again in float64."""
@@ -51,29 +49,30 @@ def read_architecture(
         model: any module whose forward takes one batch of images (N, C, H, W).
         input_shape: (C, H, W).
         heads: read the linear layers behind flattened maps too, the last of them as logits.
-        check: run the model and what was read of it on one image, and compare; only a model that was read before,
-            with the same weights, needs none.
+        check: run the model and what was read of it on images of three scales, and compare; only a model that was read
+            before, with the same weights, needs none.
 
     Raises:
         UnsupportedModel: an operation that cannot be followed, named.
         ModelError: the model does not accept the input shape, or its weights are not finite.
+
+    Warns:
+        UserWarning: modules have hooks, which are left out.
     """
     if len(input_shape) != 3 or min(input_shape) < 1:
         raise ModelError(f"the input {tuple(input_shape)} is not (channels, rows, columns), such as (3, 224, 224)")
+    if isinstance(model, nn.Module) and (names := hooked(model)):
+        warnings.warn(f"hooks are no part of a network, and are left out: those of {', '.join(names)}", stacklevel=2)
     reader = _Reading(input_shape, heads, check)
     with WHOLE_PROCESS, torch.inference_mode(False), torch.no_grad(), torch.device("cpu"), _chance_kept():
         try:
-            return reader.read(model)
-        except _SomethingElse as error:
-            # it may be rounding, where noise makes a trained network's maps huge; or what only torch.export sees
-            ways: list[dict[str, Any]] = [{"dtype": torch.float64}] if error.difference < ROUNDING else []
-            for way in (*ways, {"export": True}):
-                with contextlib.suppress(UnsupportedModel):
-                    return reader.read(model, **way)
-            raise UnsupportedModel(str(error)) from error
-        except UnsupportedModel:
-            # once more with the lines of code for the message: recording them costs seconds, so only when it is needed
-            return reader.read(model, lines=True)
+            return reader.tried(model)
+        except ViscnnError:
+            raise
+        except Exception as error:  # of torch, about what the model's code does
+            raise UnsupportedModel(
+                f"{type(model).__name__} cannot be read: {type(error).__name__}: {brief(error)}{line_of(error)}"
+            ) from error
 
 
 @contextmanager
@@ -88,14 +87,6 @@ def _chance_kept() -> Iterator[None]:
         np.random.set_state(arrays)
 
 
-class _SomethingElse(UnsupportedModel):
-    """What was read is not what the model computes."""
-
-    def __init__(self, message: str, difference: float) -> None:
-        super().__init__(message)
-        self.difference = difference
-
-
 @dataclass(frozen=True)
 class _Reading:
     """What is asked of a model (see `read_architecture`)."""
@@ -104,33 +95,55 @@ class _Reading:
     heads: bool
     check: bool
 
+    def tried(self, model: nn.Module) -> Architecture:
+        """What `read` gives in one of its ways."""
+        try:
+            return self.read(model)
+        except SomethingElse as error:
+            # it may be rounding, where noise makes a trained network's maps huge; or what only torch.export sees
+            ways: list[dict[str, Any]] = [{"dtype": torch.float64}] if error.difference < ROUNDING else []
+            for way in (*ways, {"export": True}):
+                with contextlib.suppress(ModelError):
+                    return self.read(model, **way)
+            raise UnsupportedModel(str(error)) from error
+        except UnsupportedModel:
+            # once more with the lines of code for the message: recording them costs seconds, so only when it is needed
+            return self.read(model, lines=True)
+
     def read(
         self, model: nn.Module, *, lines: bool = False, export: bool = False, dtype: torch.dtype = torch.float32
     ) -> Architecture:
-        traced = trace(model, self.input_shape, lines=lines, export=export, dtype=dtype)
-        generator = torch.Generator().manual_seed(0)
-        image = torch.randn(1, *self.input_shape, generator=generator, dtype=dtype)
-        expected = _expected(traced, image) if self.check else None  # at once: the graph shares modules with the copy
-        module = traced.module
+        images = probe_images(self.input_shape, dtype)
+        # of a copy of its own: what the model keeps from a run belongs to no trace, and what a trace leaves to no run
+        own = expected(copied(model, dtype), images) if self.check else None
+        module = trace(model, self.input_shape, lines=lines, export=export, dtype=dtype)
         try:
-            _one_input(module)
-            canonical(module)
-            _refuse_infinite(module)
-            probe = _probed(module, self.input_shape, dtype)
-            output = _output(module, probe)
-            reader = Reader(module, probe, self.heads)
-            reader.read()
+            reader, output = self._followed(module, dtype)
         except Refused as error:
             raise UnsupportedModel(f"{where(error.node)} is an operation that cannot be followed: {error}") from error
         if not any(each.kind != "sum" for each in reader.found):
             raise UnsupportedModel("the model has no 2-D convolution on the way from its input")
         read = _architecture(reader, self.input_shape, output)
-        if isinstance(expected, Exception):
-            raise expected
-        if self.check:
-            _check(read, image, expected)
+        if isinstance(own, Exception):  # reading tells better why
+            raise own
+        if own is not None:
+            check(read, images, own)
         module.to(torch.float32)
         return read
+
+    def _followed(self, module: fx.GraphModule, dtype: torch.dtype) -> tuple[Reader, tuple[int, ...]]:
+        """The graph in one form, every channel of it followed; and the shape of the output."""
+        _one_input(module)
+        first = Probe()
+        with contextlib.suppress(ModelError):  # told below, unless there is a clearer reason
+            first = probed(module, self.input_shape, dtype)
+        canonical(module, first)
+        _refuse_infinite(module)
+        probe = probed(module, self.input_shape, dtype)
+        output = _output(module, probe)
+        reader = Reader(module, probe, self.heads)
+        reader.read()
+        return reader, output
 
 
 def _one_input(module: fx.GraphModule) -> None:
@@ -144,22 +157,6 @@ def _one_input(module: fx.GraphModule) -> None:
             module.graph.erase_node(node)
 
 
-def _expected(traced: Traced, image: Tensor) -> Any:
-    """What the model itself returns; or why it returns nothing, or something random, which reading may tell better."""
-    try:
-        found, again = traced.own(image.clone()), traced.own(image.clone())
-    except Exception as error:  # noqa: BLE001 -- whatever the model's own code raises
-        return _not_accepted(image.shape[1:], error)
-    if isinstance(found, Tensor) and not torch.allclose(found, again, rtol=0, atol=0, equal_nan=True):
-        return UnsupportedModel("two runs on the same images differ: the model is random even in eval mode")
-    return found
-
-
-def _not_accepted(shape: tuple[int, ...], error: Exception) -> ModelError:
-    size = "x".join(str(n) for n in shape)
-    return ModelError(f"the model does not accept an input of {size} (give another with --input): {brief(error)}")
-
-
 def _refuse_infinite(module: fx.GraphModule) -> None:
     for name, tensor in module.state_dict().items():
         if not isinstance(tensor, Tensor) or tensor.is_quantized:
@@ -168,52 +165,6 @@ def _refuse_infinite(module: fx.GraphModule) -> None:
             raise ModelError(f"{name} holds NaN or infinity (after folding its BatchNorm, if any); check the weights")
     for parameter in module.parameters():
         parameter.requires_grad_(False)
-
-
-# --- probing -----------------------------------------------------------------------------------------------------
-
-
-class _Prober(fx.Interpreter):
-    """Runs the graph once and keeps shapes and numbers."""
-
-    def __init__(self, module: fx.GraphModule, nodes: dict[str, fx.Node]) -> None:
-        super().__init__(module)
-        self.extra_traceback = False
-        self.nodes = nodes
-        self.probe = Probe()
-
-    def run_node(self, n: fx.Node) -> Any:
-        value = super().run_node(n)
-        node = self.nodes[n.name]
-        if isinstance(value, Tensor):
-            self.probe.shapes[node] = tuple(value.shape)
-        elif shapes := _shapes(value):
-            self.probe.several[node] = shapes
-        elif n.op != "output":
-            self.probe.others[node] = value
-        return value
-
-
-def _shapes(value: Any) -> tuple[tuple[int, ...], ...]:
-    """The shapes of all tensors in tuples and lists."""
-    if isinstance(value, Tensor):
-        return (tuple(value.shape),)
-    return tuple(shape for each in value for shape in _shapes(each)) if isinstance(value, tuple | list) else ()
-
-
-def _probed(module: fx.GraphModule, input_shape: tuple[int, int, int], dtype: torch.dtype) -> Probe:
-    """Shapes of all values: on the device `meta`, which computes nothing, else by a real run."""
-    nodes = {node.name: node for node in module.graph.nodes}
-    prober = _Prober(copy.deepcopy(module).to("meta"), nodes)
-    try:
-        prober.run(torch.empty(BATCH, *input_shape, device="meta", dtype=dtype))
-    except Exception:  # noqa: BLE001 -- some functions have no such form; a real run tells what is wrong
-        prober = _Prober(module, nodes)
-        try:
-            prober.run(torch.zeros(BATCH, *input_shape, dtype=dtype))
-        except Exception as error:
-            raise _not_accepted(input_shape, error) from error
-    return prober.probe
 
 
 def _output(module: fx.GraphModule, probe: Probe) -> tuple[int, ...]:
@@ -332,49 +283,3 @@ def _layer(reader: Reader, found: Found, *, index: int, depth: int, branch: int)
 def _pair(values: Any) -> tuple[int, int]:
     rows, columns = values
     return int(rows), int(columns)
-
-
-# --- the check ---------------------------------------------------------------------------------------------------
-
-
-class _Recorder(fx.Interpreter):
-    """Runs the graph and compares the maps of the layers with those computed from feeds."""
-
-    def __init__(self, read: Architecture, maps: dict[str, Tensor]) -> None:
-        super().__init__(read.module)
-        self.extra_traceback = False
-        self.layers = {layer.node: layer.name for layer in read.layers}
-        self.maps = maps
-
-    def run_node(self, n: fx.Node) -> Any:
-        value = super().run_node(n)
-        name = self.layers.get(n.name)
-        if name is not None and (difference := _difference(self.maps.pop(name), value)) > TOLERANCE:
-            raise _SomethingElse(f"the maps of layer {name} cannot be computed from the layers before it", difference)
-        return value
-
-
-def _check(read: Architecture, image: Tensor, expected: Any) -> None:
-    """Refuse what was not read rightly: a graph that computes something else, or feeds that do.
-
-    Raises:
-        UnsupportedModel: the difference is above `TOLERANCE`.
-    """
-    output = _Recorder(read, forward(read, image)).run(image)
-    difference = _difference(output, expected) if isinstance(expected, Tensor) else float("inf")
-    if difference > TOLERANCE:
-        raise _SomethingElse(
-            "the traced graph computes something else than the model: it may change maps in place, or depend on "
-            "values or on state that a trace does not see",
-            difference,
-        )
-
-
-def _difference(found: Tensor, expected: Tensor) -> float:
-    """The largest difference relative to the largest value; infinite where shapes differ, or only one is finite."""
-    if found.shape != expected.shape or not torch.equal(found.isfinite(), expected.isfinite()):
-        return float("inf")
-    finite = expected.isfinite()
-    if not finite.any():
-        return 0.0
-    return float((found - expected)[finite].abs().max() / expected[finite].abs().max().clamp_min(1e-30))

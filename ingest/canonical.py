@@ -9,26 +9,24 @@ A traced graph is rewritten, without changing what it computes, until
 5. each BatchNorm that alone consumes a convolution is folded into it.
 """
 
-import copy
-import inspect
 import operator
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from viscnn.ingest.in_place import nothing_in_place
 from viscnn.ingest.operation_reading import function_name, is_idle
 from viscnn.ingest.operations import Unknown
+from viscnn.ingest.probing import Probe
 from viscnn.ingest.structure import INPUT
-from viscnn.ingest.sums import convolution_of
+from viscnn.ingest.sums import convolution_of, linear_of
+from viscnn.ingest.tracing import Refused
 
-__all__ = ["Refused", "canonical", "is_convolution", "submodule"]
+__all__ = ["canonical", "is_convolution", "submodule"]
 
-_VIEWS = {"view", "reshape", "getitem", "chunk", "split", "transpose", "permute", "flatten", "narrow", "select"}
-_VIEWS |= {"slice", "unsqueeze", "squeeze", "unbind", "detach", "alias", "expand", "expand_as", "view_as", "contiguous"}
 _CALLED = {"call_module", "call_function", "call_method"}
 _CONV = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
 _LINEAR = ("input", "weight", "bias")
@@ -39,26 +37,21 @@ _ATEN_NORM = ("input", "weight", "bias", "running_mean", "running_var", "trainin
 M = TypeVar("M", bound=nn.Module)
 
 
-class Refused(Exception):
-    """A node that cannot be read; the message says why."""
-
-    def __init__(self, node: fx.Node, reason: str) -> None:
-        super().__init__(reason)
-        self.node = node
-
-
-def canonical(module: fx.GraphModule) -> None:
+def canonical(module: fx.GraphModule, probe: Probe) -> None:
     """Rewrite the graph of a module that is a copy of the caller's.
+
+    Args:
+        probe: of the graph as it is.
 
     Raises:
         Refused: a node that cannot be read.
     """
     _by_position(module)
-    _nothing_in_place(module)
+    nothing_in_place(module, probe)
     module.graph.eliminate_dead_code()
     _fold_constants(module)
     _gated_linear_units(module)
-    _as_modules(module)
+    _as_modules(module, probe)
     _refuse_other_convolutions(module)
     _a_module_for_each_call(module)
     _drop_what_does_nothing(module)
@@ -76,94 +69,6 @@ def _by_position(module: fx.GraphModule) -> None:
             node.kwargs = {key: value for key, value in node.kwargs.items() if key != "input"}
 
 
-# --- 1. nothing in place -----------------------------------------------------------------------------------------
-
-
-def _nothing_in_place(module: fx.GraphModule) -> None:
-    order = {node: number for number, node in enumerate(module.graph.nodes)}
-    for node in list(module.graph.nodes):
-        name = function_name(node.target)
-        if node.op in _CALLED - {"call_module"} and name in {"setitem", "copy_", "__setitem__"}:
-            raise Refused(node, "it overwrites a part of maps in place")
-        if not _in_place(module, node):
-            continue
-        changed = node.all_input_nodes[0]
-        others = [*_bases(changed), *_views(changed)]
-        if any(order[user] > order[node] for other in others for user in other.users):
-            raise Refused(node, "it overwrites a part of maps in place, which are read again later")
-        for user in [user for user in changed.users if order[user] > order[node]]:
-            user.replace_input_with(changed, node)
-        _out_of_place(module, node)
-    for each in module.modules():
-        if getattr(each, "inplace", False):
-            each.inplace = False  # type: ignore[assignment]
-
-
-def _views(node: fx.Node) -> Iterator[fx.Node]:
-    """What is a view of a node, and of that."""
-    for user in node.users:
-        if user.op in {"call_function", "call_method"} and function_name(user.target) in _VIEWS:
-            yield user
-            yield from _views(user)
-
-
-def _bases(node: fx.Node) -> Iterator[fx.Node]:
-    """What a node is a view of, and what that is a view of."""
-    while node.op in {"call_function", "call_method"} and function_name(node.target) in _VIEWS:
-        node = node.all_input_nodes[0]
-        yield node
-
-
-def _in_place(module: fx.GraphModule, node: fx.Node) -> bool:
-    if node.op == "call_module":
-        return getattr(module.get_submodule(str(node.target)), "inplace", False) is True
-    if node.op not in _CALLED:
-        return False
-    name = function_name(node.target)
-    if node.target in {operator.iadd, operator.imul, operator.isub, operator.itruediv}:
-        return True
-    if name.endswith("_") and not name.endswith("__") and name not in {"requires_grad_"}:
-        return True
-    return node.op == "call_function" and _arguments(node).get("inplace", False) is True
-
-
-def _arguments(node: fx.Node) -> dict[str, Any]:
-    """The arguments of a Python function by name; empty where it has no signature."""
-    target: Any = node.target
-    try:
-        return dict(inspect.signature(target).bind(*node.args, **node.kwargs).arguments)
-    except (TypeError, ValueError):
-        return {}
-
-
-def _out_of_place(module: fx.GraphModule, node: fx.Node) -> None:
-    """The same call without overwriting its input."""
-    if node.op == "call_module":
-        return
-    if node.op == "call_method":
-        node.target = str(node.target).removesuffix("_")
-        return
-    arguments = _arguments(node)
-    if "inplace" in arguments:
-        node.args, node.kwargs = (), arguments | {"inplace": False}
-        first, *_ = arguments
-        node.args = (arguments[first],)
-        node.kwargs = {key: value for key, value in node.kwargs.items() if key != first}
-        return
-    name = function_name(node.target)
-    same = {operator.iadd: operator.add, operator.imul: operator.mul, operator.isub: operator.sub}
-    if node.target in same:
-        node.target = same[node.target]
-    elif node.target is operator.itruediv:
-        node.target = operator.truediv
-    elif isinstance(node.target, torch._ops.OpOverload):
-        packet = getattr(torch.ops.aten, name.removesuffix("_"))
-        node.target = getattr(packet, node.target._overloadname)
-    else:
-        plain = name.removesuffix("_")
-        node.target = getattr(torch, plain, None) or getattr(F, plain)
-
-
 # --- 2. constants ------------------------------------------------------------------------------------------------
 
 
@@ -178,6 +83,8 @@ def _fold_constants(module: fx.GraphModule) -> None:
             if value is None:
                 continue
             known[node] = value
+            if isinstance(value, int | float):
+                _write_in(node, value)
             if isinstance(value, Tensor):
                 name = f"_constant_{len(known)}"
                 module.register_buffer(name, value.detach().clone())
@@ -186,6 +93,12 @@ def _fold_constants(module: fx.GraphModule) -> None:
                 node.replace_all_uses_with(constant)
                 known[constant] = value
     module.graph.eliminate_dead_code()
+
+
+def _write_in(node: fx.Node, value: float) -> None:
+    """Let a number stand where a node was an argument."""
+    for user in list(node.users):
+        user.args, user.kwargs = fx.node.map_arg((user.args, user.kwargs), lambda each: value if each is node else each)
 
 
 def _evaluated(module: fx.GraphModule, node: fx.Node, known: dict[fx.Node, Any]) -> Any:
@@ -206,11 +119,11 @@ def _evaluated(module: fx.GraphModule, node: fx.Node, known: dict[fx.Node, Any])
 # --- 3. modules --------------------------------------------------------------------------------------------------
 
 
-def _as_modules(module: fx.GraphModule) -> None:
+def _as_modules(module: fx.GraphModule, probe: Probe) -> None:
     counts: dict[str, int] = {}
     for node in list(module.graph.nodes):
         name = function_name(node.target)
-        made = _module_of(module, node, name) if node.op == "call_function" else None
+        made = _module_of(module, node, name, probe) if node.op == "call_function" else None
         if made is None:
             continue
         owner = _owner(module, node)
@@ -245,7 +158,7 @@ def _gated_linear_units(module: fx.GraphModule) -> None:
         graph.erase_node(node)
 
 
-def _module_of(module: fx.GraphModule, node: fx.Node, name: str) -> nn.Module | None:
+def _module_of(module: fx.GraphModule, node: fx.Node, name: str, probe: Probe) -> nn.Module | None:
     """The module of a functional convolution, linear layer or norm with constant weights; None of others."""
     if name not in {"conv2d", "linear", "batch_norm"}:
         return None
@@ -261,14 +174,24 @@ def _module_of(module: fx.GraphModule, node: fx.Node, name: str) -> nn.Module | 
             value = operator.attrgetter(str(value.target))(module)
         tensors[key] = value
     if name == "conv2d":
-        settings = {key: given[key] for key in ("stride", "padding", "dilation", "groups") if key in given}
+        settings: Any = {key: given[key] for key in ("stride", "padding", "dilation", "groups") if key in given}
+        settings = fx.node.map_arg(settings, lambda each: probe.others.get(each, each))
+        if any(isinstance(each, fx.Node) for each in _flat(settings.values())):
+            raise Refused(node, "its settings depend on the image")
         return convolution_of(tensors["weight"], tensors["bias"], **settings)
     if name == "linear":
-        weight = tensors["weight"]
-        made = nn.Linear(weight.shape[1], weight.shape[0], bias=tensors["bias"] is not None, device="meta")
-        _set(made, weight=weight, bias=tensors["bias"])
-        return made
+        if tensors["weight"].ndim != 2:
+            raise Refused(node, "its weight is a vector and makes one number of all channels")
+        return linear_of(tensors["weight"], tensors["bias"])
     return _norm_of(node, given, tensors)
+
+
+def _flat(values: Iterable[Any]) -> Iterator[Any]:
+    for each in values:
+        if isinstance(each, tuple | list):
+            yield from _flat(each)
+        else:
+            yield each
 
 
 def _norm_of(node: fx.Node, given: dict[str, Any], tensors: dict[str, Any]) -> nn.Module:
@@ -310,19 +233,29 @@ def _refuse_other_convolutions(module: fx.GraphModule) -> None:
 
 
 def _a_module_for_each_call(module: fx.GraphModule) -> None:
-    """A layer that is called twice becomes two, so that each call is a layer of its own; all get their names."""
+    """Each call of a layer gets a layer of its own, and a name.
+
+    It is made anew from the weight: a module's attributes may tell other sizes, or do nothing.
+    """
     calls: dict[str, int] = {}
     for node in module.graph.nodes:
-        if node.op != "call_module" or not isinstance(module.get_submodule(node.target), nn.Conv2d | nn.Linear):
+        layer = module.get_submodule(node.target) if node.op == "call_module" else None
+        if not isinstance(layer, nn.Conv2d | nn.Linear):
             continue
         name = node.meta.get("layer", node.target)
         name = f"{INPUT}#1" if name == INPUT else name  # `input` is the image
         calls[name] = calls.get(name, 0) + 1
         node.meta = dict(node.meta) | {"layer": name if calls[name] == 1 else f"{name}#{calls[name]}"}
         if calls[name] > 1:
-            copied = f"{node.target}_call{calls[name]}".replace(".", "_")
-            module.add_submodule(copied, copy.deepcopy(module.get_submodule(node.target)))
-            node.target = copied
+            node.target = f"{node.target}_call{calls[name]}".replace(".", "_")
+        module.add_submodule(node.target, _anew(layer))
+
+
+def _anew(layer: nn.Conv2d | nn.Linear) -> nn.Module:
+    if isinstance(layer, nn.Linear):
+        return linear_of(layer.weight, layer.bias)
+    settings = {key: getattr(layer, key) for key in ("stride", "padding", "dilation", "groups", "padding_mode")}
+    return convolution_of(layer.weight, layer.bias, **settings)
 
 
 # --- 4. and 5. ---------------------------------------------------------------------------------------------------
@@ -343,6 +276,8 @@ def _drop_what_does_nothing(module: fx.GraphModule) -> None:
 def _fold_norms(module: fx.GraphModule) -> None:
     for node, norm in _called(module, nn.modules.batchnorm._BatchNorm):
         before: Any = node.args[0]
+        if norm.training:
+            raise Refused(node, "a batch norm that stays in train mode depends on the batch")
         if norm.running_mean is None or not is_convolution(module, before) or len(before.users) != 1:
             continue
         fused = fuse_conv_bn_eval(submodule(module, before, nn.Conv2d), norm)

@@ -74,6 +74,8 @@ def is_idle(module: fx.GraphModule, node: fx.Node) -> bool:
         if any(each is not False and each is not None for each in on):
             raise Unknown("it is random although the model is in eval mode")
         return True
+    if name == "getattr":
+        return node.args[1:] == ("data",)
     return name in _COPIES and not node.kwargs and len(node.args) == 1
 
 
@@ -86,15 +88,15 @@ def of_module(module: nn.Module) -> Read:
     kind = type(module)
     if kind in MODULES:
         name, keys = MODULES[kind]
-        return Operation(name, tuple((key, getattr(module, key)) for key in keys))
+        return storable(Operation(name, tuple((key, getattr(module, key)) for key in keys)))
     if kind in _PADDINGS:
         value = getattr(module, "value", 0.0)
         amounts = [int(each) for each in module.padding]  # type: ignore[union-attr]
-        return Operation("pad", (("amounts", amounts), ("mode", _PADDINGS[kind]), ("value", value)))
+        return storable(Operation("pad", (("amounts", amounts), ("mode", _PADDINGS[kind]), ("value", value))))
     reader = _MODULES.get(kind)
     if reader is None:
         raise Unknown(f"modules of class {kind.__name__} have no stored form")
-    return reader(module)
+    return storable(reader(module))
 
 
 def of_call(name: str, arguments: Sequence[Any], named: Mapping[str, Any]) -> Read:
@@ -117,8 +119,16 @@ def of_call(name: str, arguments: Sequence[Any], named: Mapping[str, Any]) -> Re
         raise Unknown("it has no stored form")
     try:
         found = reader(*arguments[1:], **given)
-        json.dumps(found.settings if isinstance(found, Operation) else None)
-    except (TypeError, ValueError) as error:  # an argument that the model computes, say
+    except (TypeError, ValueError) as error:
+        raise Unknown(f"its arguments cannot be stored ({' '.join(str(error).split())[:100]})") from error
+    return storable(found)
+
+
+def storable(found: Read) -> Read:
+    """An operation whose settings can be written down; raises Unknown: a tensor, or infinity, cannot."""
+    try:
+        json.dumps(found.settings if isinstance(found, Operation) else None, allow_nan=False)
+    except (TypeError, ValueError) as error:
         raise Unknown(f"its arguments cannot be stored ({' '.join(str(error).split())[:100]})") from error
     return found
 

@@ -1,14 +1,20 @@
 """Channels written down: as feeds of a layer, or as parts of an operation."""
 
+import itertools
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from viscnn.ingest.maps import Channels, Path
+from viscnn.ingest.operations import Unknown
 from viscnn.ingest.structure import Feed
 
-__all__ = ["feeds_of", "parts_of"]
+__all__ = ["MOST_NESTED", "feeds_of", "parts_of"]
+
+MOST_NESTED = 2_000
+"""Operations that one operation may be made up of: each that mixes what was mixed before doubles them, or worse."""
 
 
 def feeds_of(channels: Channels, target: str, *, addend: int = 0, first: int = 0) -> list[Feed]:
@@ -56,8 +62,12 @@ def _unless_neighbours(numbers: NDArray[np.int64]) -> tuple[int, ...] | None:
 
 
 def parts_of(channels: Channels) -> list[dict[str, Any]]:
-    """The parts that make up `channels`, as they are stored in an operation."""
-    found = []
+    """The parts that make up `channels`, as they are stored in an operation.
+
+    Raises:
+        Unknown: they are more than `MOST_NESTED` operations.
+    """
+    found: list[dict[str, Any]] = []
     for feed in feeds_of(channels, ""):
         part: dict[str, Any] = {
             "source": feed.source,
@@ -70,4 +80,14 @@ def parts_of(channels: Channels) -> list[dict[str, Any]]:
             if listed is not None:
                 part[key] = list(listed)
         found.append(part)
+    if next(itertools.islice(_nested(found), MOST_NESTED, None), None) is not None:
+        raise Unknown(f"what it mixes was mixed so often that more than {MOST_NESTED:,} operations describe it")
     return found
+
+
+def _nested(parts: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The operations of parts, and those of their own parts."""
+    for part in parts:
+        for operation in part["operations"]:
+            yield operation
+            yield from _nested([*operation.get("by", ()), *(operation.get("of") or ())])

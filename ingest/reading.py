@@ -15,12 +15,14 @@ import torch
 from torch import Tensor, fx, nn
 
 from viscnn.ingest import joins, rewriting
-from viscnn.ingest.canonical import Refused, is_convolution, submodule
+from viscnn.ingest.canonical import is_convolution, submodule
 from viscnn.ingest.maps import BATCH, Channels, Maps, joined, moved
 from viscnn.ingest.operation_reading import MAPS, PerChannel, function_name, of_call, of_module
 from viscnn.ingest.operations import MIXING, Operation, Unknown, apply
 from viscnn.ingest.parts import parts_of
+from viscnn.ingest.probing import Probe
 from viscnn.ingest.structure import INPUT
+from viscnn.ingest.tracing import Refused
 
 __all__ = ["Found", "Reader"]
 
@@ -72,7 +74,7 @@ class Reader:
     """
 
     module: fx.GraphModule
-    probe: rewriting.Probe
+    probe: Probe
     heads: bool
     found: list[Found] = field(default_factory=list)
     values: dict[fx.Node, Value] = field(default_factory=dict)
@@ -291,13 +293,13 @@ class Reader:
             found = self._per_channel(node, maps, read)
         elif read.pointwise:
             found = Maps(maps.channels.after(lambda path, number: read), maps.size, maps.ids)
-            self._zeros_stay(maps.channels, read)
+            self._zeros_stay(maps, read)
             self.activations[node] = read
         elif read.name in MIXING:
             found = self._mixed(maps, read)
         else:
             settled = maps.settled()
-            self._zeros_stay(settled.channels, read)
+            self._zeros_stay(settled, read)
             shape = self.probe.shapes[node]
             size = (shape[2], shape[3]) if len(shape) == 4 else (1, 1)
             found = Maps(settled.channels.after(lambda path, number: read), size)
@@ -305,8 +307,8 @@ class Reader:
                 found = found.arranged(found.numbered().flatten(1))
         self.values[node] = found
 
-    def _zeros_stay(self, channels: Channels, operation: Operation) -> None:
-        if channels.zeros() and apply(operation, torch.zeros(1, 1, 8, 8)).any():
+    def _zeros_stay(self, maps: Maps, operation: Operation) -> None:
+        if maps.channels.zeros() and apply(operation, torch.zeros(1, 1, *maps.size)).any():
             raise Unknown("it changes channels that are always zero")
 
     def _per_channel(self, node: fx.Node, maps: Maps, read: PerChannel) -> Maps:

@@ -2,7 +2,7 @@
 
 import operator
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, fx, nn
@@ -10,11 +10,11 @@ from torch import Tensor, fx, nn
 from viscnn.ingest.canonical import is_convolution
 from viscnn.ingest.maps import Maps
 from viscnn.ingest.operation_reading import function_name
+from viscnn.ingest.probing import Probe
 from viscnn.ingest.structure import INPUT
 from viscnn.ingest.sums import Sum, convolution_of
 
 __all__ = [
-    "Probe",
     "View",
     "as_convolution",
     "as_sum",
@@ -25,25 +25,6 @@ __all__ = [
     "maps_view",
     "restored_late",
 ]
-
-
-@dataclass
-class Probe:
-    """What a run with a batch of two gave, by node.
-
-    Attributes:
-        shapes: of each tensor.
-        several: of each of several tensors.
-        others: values that are no tensors (sizes and the like).
-    """
-
-    shapes: dict[fx.Node, tuple[int, ...]] = field(default_factory=dict)
-    several: dict[fx.Node, tuple[tuple[int, ...], ...]] = field(default_factory=dict)
-    others: dict[fx.Node, Any] = field(default_factory=dict)
-
-    def is_tensor(self, node: fx.Node) -> bool:
-        """Whether the node's value is a tensor, or several."""
-        return node in self.shapes or node in self.several
 
 
 Step = tuple[str, tuple[Any, ...]]

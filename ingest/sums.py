@@ -1,11 +1,15 @@
 """Additions of maps as layers."""
 
 from collections.abc import Sequence
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Sum", "convolution_of"]
+__all__ = ["Sum", "convolution_of", "linear_of"]
+
+
+L = TypeVar("L", nn.Conv2d, nn.Linear)
 
 
 class Sum(nn.Conv2d):
@@ -45,8 +49,9 @@ def convolution_of(
     padding: str | int | Sequence[int] = 0,
     dilation: int | Sequence[int] = 1,
     groups: int = 1,
+    padding_mode: Any = "zeros",
 ) -> nn.Conv2d:
-    """A convolution module of a weight (O, I, rows, columns) and a bias (O,)."""
+    """A convolution module of a weight (O, I, rows, columns) and a bias (O,), which are copied."""
     made = nn.Conv2d(
         weight.shape[1] * groups,
         weight.shape[0],
@@ -56,8 +61,18 @@ def convolution_of(
         dilation=_pair(dilation),
         groups=groups,
         bias=bias is not None,
+        padding_mode=padding_mode,
         device="meta",
     )
+    return _filled(made, weight, bias)
+
+
+def linear_of(weight: Tensor, bias: Tensor | None) -> nn.Linear:
+    """A linear module of a weight (O, I) and a bias (O,), which are copied."""
+    return _filled(nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta"), weight, bias)
+
+
+def _filled(made: L, weight: Tensor, bias: Tensor | None) -> L:
     made.weight = nn.Parameter(weight.detach().clone(), requires_grad=False)
     if bias is not None:
         made.bias = nn.Parameter(bias.detach().clone(), requires_grad=False)

@@ -5,11 +5,14 @@ hooks; weights that are computed from others (weight norm and other parametrizat
 """
 
 import copy
+import functools
+import inspect
 import itertools
+import operator
 import os
 import traceback
 import warnings
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,19 +22,51 @@ from torch.nn.utils import parametrize, prune
 
 from viscnn.errors import ModelError, UnsupportedModel
 
-__all__ = ["Traced", "brief", "trace", "where"]
+__all__ = ["IN_PLACE", "Refused", "brief", "copied", "hooked", "line_of", "trace", "where"]
+
+IN_PLACE: dict[Callable[..., Any], Callable[..., Any]] = {
+    getattr(operator, f"i{name}"): getattr(operator, each)
+    for name, each in {
+        **{
+            name: name for name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "xor", "lshift", "rshift")
+        },
+        "and": "and_",
+        "or": "or_",
+    }.items()
+}
+"""Python's augmented assignments, with the functions that do the same and leave their arguments alone."""
 
 _NOT_THE_MODEL = tuple(f"{Path(file).parent}{os.sep}" for file in (torch.__file__, __file__))
 """Folders whose code is never the model's own."""
 _WRAPPERS = {"DataParallel": "module", "DistributedDataParallel": "module", "OptimizedModule": "_orig_mod"}
 
 
-@dataclass(frozen=True)
-class Traced:
-    """A graph, and the copy of the model that it was made from."""
+class Refused(Exception):
+    """A node that cannot be read; the message says why."""
 
-    module: fx.GraphModule = field(repr=False)
-    own: nn.Module = field(repr=False)
+    def __init__(self, node: fx.Node, reason: str) -> None:
+        super().__init__(reason)
+        self.node = node
+
+
+class _Proxy(fx.Proxy):
+    """fx makes `y += x` an addition that leaves y alone; here it stays what it is."""
+
+
+def _augmented(function: Callable[..., Any]) -> Callable[..., Any]:
+    def method(own: fx.Proxy, other: Any) -> Any:
+        return own.tracer.create_proxy("call_function", function, (own, other), {})
+
+    return method
+
+
+for _function in IN_PLACE:
+    setattr(_Proxy, f"__{_function.__name__}__", _augmented(_function))
+
+
+class _Tracer(fx.Tracer):
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        return _Proxy(node, self)
 
 
 def trace(
@@ -41,7 +76,7 @@ def trace(
     lines: bool = False,
     export: bool = False,
     dtype: torch.dtype = torch.float32,
-) -> Traced:
+) -> fx.GraphModule:
     """A copy of the model as a graph.
 
     Args:
@@ -53,30 +88,24 @@ def trace(
         UnsupportedModel: it cannot be traced.
         ModelError: it cannot be copied.
     """
-    if not isinstance(model, nn.Module):
-        raise ModelError(f"the model is a {type(model).__name__}, not a torch.nn.Module")
-    model = _unwrapped(model)
-    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
-        if tensor.is_complex():
-            raise UnsupportedModel(f"parameter {name} is complex; only real networks can be written as kernels")
-    own = _copied(model, dtype)
     if export:
         try:
-            return Traced(_exported(own, input_shape, dtype), own)
+            return _exported(copied(model, dtype), input_shape, dtype)
         except Exception as error:
             raise UnsupportedModel(
                 f"{type(model).__name__} cannot be traced by torch.export: {brief(error)}"
             ) from error
-    tracer = fx.Tracer()
+    tracer = _Tracer()
     tracer.record_stack_traces = lines
+    own = copied(model, dtype)
     try:
-        return Traced(fx.GraphModule(own, tracer.trace(own)), own)
+        return fx.GraphModule(own, tracer.trace(own))
     except Exception as error:  # noqa: BLE001 -- whatever the model's own code raises
         try:
-            return Traced(_exported(own, input_shape, dtype), own)
+            return _exported(copied(model, dtype), input_shape, dtype)  # of a new copy: a trace may leave remains
         except Exception:  # noqa: BLE001 -- the first reason is the clearer one
             raise UnsupportedModel(
-                f"{type(model).__name__} cannot be traced by torch.fx or torch.export: {brief(error)}{_line(error)}"
+                f"{type(model).__name__} cannot be traced by torch.fx or torch.export: {brief(error)}{line_of(error)}"
             ) from error
 
 
@@ -94,17 +123,101 @@ def _unwrap_inside(own: nn.Module) -> None:
                 setattr(parent, name, _unwrapped(child))
 
 
-def _copied(model: nn.Module, dtype: torch.dtype) -> nn.Module:
+def copied(model: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """A copy on the CPU, in eval mode, of one precision, without hooks; its forward takes the images alone.
+
+    Raises:
+        UnsupportedModel: parts that only look like a network of torch's modules.
+        ModelError: it cannot be copied.
+    """
+    if not isinstance(model, nn.Module):
+        raise ModelError(f"the model is a {type(model).__name__}, not a torch.nn.Module")
+    model = _unwrapped(model)
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        if tensor.is_complex():
+            raise UnsupportedModel(f"parameter {name} is complex; only real networks can be written as kernels")
     # a weight that a hook computes is no parameter, and cannot be copied while gradients belong to it
     tensors = [each for module in model.modules() for each in vars(module).values() if isinstance(each, Tensor)]
     memo = {id(each): each.detach().clone() for each in tensors if not each.is_leaf}
     try:
-        own = copy.deepcopy(model, memo).to(device="cpu", dtype=dtype).eval()
+        own = copy.deepcopy(model, memo)
+        _refuse_shared(own, model)
         _unwrap_inside(own)
+        _refuse_patched(own)
+        own.to(device="cpu", dtype=dtype)
+        own.eval()
         _without_hooks(own)
+    except ModelError:
+        raise
     except Exception as error:
         raise ModelError(f"{type(model).__name__} cannot be copied: {brief(error)}") from error
+    _of_images_alone(own)
     return own
+
+
+def _refuse_shared(own: nn.Module, model: nn.Module) -> None:
+    """A copy that shares parts with the caller's model would change it."""
+
+    def parts(module: nn.Module) -> dict[int, str]:
+        named = (*module.named_modules(), *module.named_parameters(), *module.named_buffers())
+        return {id(part): name or type(module).__name__ for name, part in named}
+
+    theirs = parts(model)
+    for number, name in parts(own).items():
+        if number in theirs:
+            raise ModelError(f"{type(model).__name__} cannot be copied: its copy shares {name} with it")
+
+
+def _refuse_patched(own: nn.Module) -> None:
+    """A function that was put in place of `forward` is not seen by a trace, or belongs to the caller's model."""
+    inside = set(own.modules())
+    for path, module in own.named_modules():
+        for name in ("forward", "_conv_forward"):
+            patch = vars(module).get(name)
+            while isinstance(patch, functools.partial):
+                patch = patch.func
+            if patch is None or (getattr(patch, "__self__", None) in inside and not _is_torchs(module)):
+                continue
+            where = f"{path}.{name}" if path else name
+            raise UnsupportedModel(
+                f"{where} of the model was exchanged for a function of its own, which cannot be followed; "
+                "make it the method of a class of its own"
+            )
+
+
+def _is_torchs(thing: Any) -> bool:
+    """Whether a function, or the class of an object, is torch's own."""
+    module = getattr(thing, "__module__", None) or type(thing).__module__
+    return module.startswith("torch.nn")
+
+
+def _of_images_alone(own: nn.Module) -> None:
+    """Leave out arguments of `forward` that have defaults: a trace would take them for further inputs."""
+    if "forward" in vars(own):
+        return
+    try:
+        first, *others = inspect.signature(own.forward).parameters.values()
+    except (TypeError, ValueError):
+        return
+    free = [each for each in others if each.kind not in {each.VAR_POSITIONAL, each.VAR_KEYWORD}]
+    if not free or any(each.default is each.empty for each in free) or first.kind is not first.POSITIONAL_OR_KEYWORD:
+        return
+    kind = type(own)
+
+    def forward(self: nn.Module, images: Tensor) -> Any:
+        return kind.forward(self, images)
+
+    own.__class__ = type(kind.__name__, (kind,), {"forward": forward, "__module__": kind.__module__})
+
+
+def hooked(model: nn.Module) -> list[str]:
+    """Paths of the modules with hooks that may change what they compute, and are left out; torch's own do not count."""
+    found = []
+    for path, module in model.named_modules():
+        hooks = (*module._forward_hooks.values(), *module._forward_pre_hooks.values())
+        if not all(_is_torchs(getattr(each, "__func__", each)) for each in hooks):
+            found.append(path or type(module).__name__)
+    return found
 
 
 def _without_hooks(own: nn.Module) -> None:
@@ -163,7 +276,7 @@ def brief(error: BaseException) -> str:
     return " ".join(str(error).partition("While executing")[0].split())[:200]
 
 
-def _line(error: BaseException) -> str:
+def line_of(error: BaseException) -> str:
     """The line of the model's own code that an error comes from."""
     frames = [
         each for each in traceback.extract_tb(error.__traceback__) if not each.filename.startswith(_NOT_THE_MODEL)

@@ -24,6 +24,15 @@ from viscnn.ingest.load import drop_model
 from viscnn.server.jars import jars_folder
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Slow tests are skipped, and it is said, unless `-m` or a test's own name asks for them."""
+    if "slow" in config.option.markexpr or any("::" in each for each in config.args):
+        return
+    for item in items:
+        if item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.skip(reason="slow; run it with `pytest -m slow`"))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The data folder (VISCNN_HOME) of this session."""

@@ -84,6 +84,7 @@ FOLLOWED: dict[str, Step] = {
     "half of the columns as a gate": lambda own, z, x: F.glu(F.pad(z, (0, 1)), 3),
     "chosen by truth": lambda own, z, x: z[:, torch.tensor([True, True, True, True])],
     # in place, by another name
+    "under another name": lambda own, z, x: again(lambda z: z.contiguous().relu_(), z),
     "identity": lambda own, z, x: own.same(z).relu_() + own.wide(z),
     "dropout": lambda own, z, x: again(lambda z: F.relu_(own.drop(z)), z),
     "float": lambda own, z, x: again(lambda z: z.float().mul_(2), z),
@@ -119,7 +120,6 @@ REFUSED: dict[str, tuple[Step, str]] = {
     "first image for all": (lambda own, z, x: own.other(x[:1]).expand(x.shape[0], -1, -1, -1), "'getitem'"),
     "images in a row": (lambda own, z, x: own.other(torch.cat([x, x], 0)).chunk(2, 0)[0], "'cat'"),
     "part in place": (lambda own, z, x: again(lambda z: z.chunk(2, 1)[0].relu_(), z), "'relu_'.*in place"),
-    "under another name": (lambda own, z, x: again(lambda z: z.contiguous().relu_(), z), "'relu_'.*in place"),
     "under a view": (
         lambda own, z, x: again(lambda v: z.relu_(), z.flatten(2)).view(-1, 4, 10, 9),
         "'relu_'.*in place",
