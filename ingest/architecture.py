@@ -36,9 +36,6 @@ from viscnn.ingest.tracing import Refused, brief, copied, hooked, line_of, trace
 
 __all__ = ["Architecture", "Feed", "LayerSpec", "read_architecture"]
 
-ROUNDING = 0.1
-"""A difference below this may be float32's rounding; it is looked at again in float64."""
-
 
 def read_architecture(
     model: nn.Module, input_shape: tuple[int, int, int], *, heads: bool = False, check: bool = True
@@ -100,9 +97,9 @@ class _Reading:
         try:
             return self.read(model)
         except SomethingElse as error:
-            # it may be rounding, where noise makes a trained network's maps huge; or what only torch.export sees
-            ways: list[dict[str, Any]] = [{"dtype": torch.float64}] if error.difference < ROUNDING else []
-            for way in (*ways, {"export": True}):
+            # it may be rounding, which some networks enlarge with every layer; or what only torch.export sees
+            ways: list[dict[str, Any]] = [{"dtype": torch.float64}, {"export": True}]
+            for way in ways:
                 with contextlib.suppress(ModelError):
                     return self.read(model, **way)
             raise UnsupportedModel(str(error)) from error

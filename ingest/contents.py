@@ -16,10 +16,20 @@ from viscnn.ingest.kernels import SIGN_CUTOFF, Extent, Kept, kept_kernels
 from viscnn.ingest.structure import Architecture
 from viscnn.ingest.zoo import Recipe, ZooModel, build, class_names
 
-__all__ = ["SCHEMA_VERSION", "Contents", "contents_of"]
+__all__ = ["MODEL_NAME", "SCHEMA_VERSION", "Contents", "check_name", "contents_of"]
 
 SCHEMA_VERSION = 2
-MODEL_NAME = re.compile(r"[A-Za-z0-9_.-]+")
+MODEL_NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
+"""Of a model; files are called by it."""
+
+
+def check_name(name: str) -> None:
+    """Raise ModelError for what cannot be a model's name."""
+    if not MODEL_NAME.fullmatch(name):
+        shown = name if len(name) <= 100 else f"{name[:100]}..."
+        raise ModelError(
+            f"model name {shown!r} must be of letters, digits and _ . -, at most 100 of them (choose one with --name)"
+        )
 
 
 @dataclass(frozen=True)
@@ -40,8 +50,7 @@ class Contents:
     heads: bool = False
 
     def __post_init__(self) -> None:
-        if not MODEL_NAME.fullmatch(self.name):
-            raise ModelError(f"model name {self.name!r} must be of letters, digits and _ . - (choose one with --name)")
+        check_name(self.name)
         class_names(self.zoo.classes, self.architecture.logits)
 
     @cached_property

@@ -179,18 +179,14 @@ def kernel_blocks(
 
 def kept_kernels(architecture: Architecture, extent: Extent) -> Kept:
     """Which kernels an extent keeps, exactly, and how many; nothing is held in memory but a block and some counters."""
-    if extent.above is None and extent.top is None:
-        sourced = sum(_sourced(architecture, layer) for layer in architecture.layers if not layer.is_sum)
-        return Kept(sourced, architecture.kernels - sourced)
     norms = _Norms(architecture)
-    above, ties = (extent.above or 0.0), 0
-    if extent.top is not None:
-        total = sum(len(each) for each in norms())
-        if extent.top >= total:
-            return Kept(total, architecture.kernels - total)
-        above, ties = _cut(norms, extent.top)
-    count = sum(int(_above(each, above).sum()) for each in norms()) + ties
-    return Kept(count, architecture.kernels - count, above, ties)
+    if extent.above is not None:
+        count = sum(int(_above(each, extent.above).sum()) for each in norms())
+        return Kept(count, architecture.kernels - count, extent.above)
+    sourced = sum(_sourced(architecture, layer) for layer in architecture.layers if not layer.is_sum)
+    if extent.top is None or extent.top >= sourced:
+        return Kept(sourced, architecture.kernels - sourced)
+    return Kept(extent.top, architecture.kernels - extent.top, *_cut(norms, extent.top))
 
 
 def _above(l1: NDArray[np.float64], above: float) -> NDArray[np.bool_]:

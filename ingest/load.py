@@ -7,38 +7,44 @@
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from viscnn.config import made_home
 from viscnn.errors import ModelError, NotInGraph, StoredDataError
 from viscnn.graph import Graph
 from viscnn.ingest import layout, rows
-from viscnn.ingest.contents import SCHEMA_VERSION, Contents
+from viscnn.ingest.contents import SCHEMA_VERSION, Contents, check_name
 from viscnn.ingest.kernels import Extent
 from viscnn.ingest.structure import Architecture
 from viscnn.ingest.zoo import ZooModel
 from viscnn.progress import Progress, silent
+from viscnn.server.home import writable
 
 __all__ = [
     "MANY_KERNELS",
     "SCHEMA_VERSION",
+    "Advise",
     "LoadReport",
     "apply_schema",
     "ask",
     "check_counts",
     "drop_model",
     "few_kernels",
+    "in_use",
     "is_complete",
     "is_stored",
+    "keys_locked",
     "load_contents",
     "load_model",
     "locked",
     "middle",
     "report",
+    "unheard",
 ]
 
 MANY_KERNELS = 5_000_000
@@ -46,6 +52,12 @@ MANY_KERNELS = 5_000_000
 
 WORKERS = 2
 """Transactions of kernels at a time: one is sent and unpacked while the other is written."""
+
+Advise = Callable[[str], None]
+"""Told in one line what is worth to know while it goes on."""
+
+_WORD_SECONDS = 1.0
+"""Who waits longer for another process is told so."""
 
 _OPTIONS = {
     "heads": "--heads",
@@ -81,11 +93,15 @@ def few_kernels(kernels: int) -> bool:
     return kernels <= MANY_KERNELS
 
 
-def apply_schema(graph: Graph) -> None:
+def unheard(line: str) -> None:
+    """An `Advise` that tells nobody."""
+
+
+def apply_schema(graph: Graph, *, advise: Advise = unheard) -> None:
     """Create the constraints and indexes that do not exist yet."""
     from viscnn.queries import catalogue
 
-    with locked(".schema"):  # two first ingests would be in each other's way
+    with _locked("schema.lock", "another ingest", advise):  # two first ingests would be in each other's way
         for query in catalogue().values():
             if query.mode == "schema":
                 graph.write(query.name)
@@ -111,6 +127,7 @@ def load_contents(
     *,
     replace: bool = False,
     confirm: Callable[[int], bool] = lambda kernels: True,
+    advise: Advise = unheard,
     progress: Progress = silent,
 ) -> LoadReport:
     """Store a model.
@@ -118,19 +135,20 @@ def load_contents(
     Args:
         replace: store it anew even if it is there, or if the name is taken.
         confirm: called with the number of kernels before anything is changed; nothing is when it returns False.
+        advise: told when another ingest has to be waited for.
 
     Raises:
         ModelError: the name is taken by another model and `replace` is not set, or `confirm` has refused.
         StoredDataError: fewer rows were stored than sent; the model stays marked `ingesting`.
     """
     began = time.monotonic()
-    with locked(contents.name):
-        apply_schema(graph)
+    with locked(contents.name, advise=advise):
+        apply_schema(graph, advise=advise)
         if not replace and is_complete(graph, contents):
             return report(graph, contents.name, began, already=True)
         ask(contents, confirm)
         _drop(graph, contents.name)
-        _store(graph, contents, progress)
+        _store(graph, contents, advise, progress)
         check_counts(graph, contents)
         graph.write("write/finish_ingest", model=contents.name)
     return report(graph, contents.name, began, already=False)
@@ -145,12 +163,51 @@ def ask(contents: Contents, confirm: Callable[[int], bool]) -> None:
         )
 
 
-def locked(name: str) -> FileLock:
+@contextmanager
+def locked(name: str, *, advise: Advise = unheard) -> Iterator[None]:
     """Lets one ingest or removal of a model at a time run on this machine.
 
-    `.keys` is held while keys of layers are given out, `.schema` while constraints are made.
+    Raises:
+        ModelError: no model can have this name, which becomes part of a path.
+        ConfigError: the data folder cannot be written.
     """
-    return FileLock(made_home() / f"ingest-{name}.lock")
+    with _locked(_lock_file(name), f"another ingest or removal of {name!r}", advise):
+        yield
+
+
+def keys_locked(*, advise: Advise = unheard) -> AbstractContextManager[None]:
+    """Held while keys of layers and places in the picture are given out."""
+    return _locked("keys.lock", "another ingest", advise)
+
+
+def in_use(name: str) -> bool:
+    """Whether an ingest or removal of this model goes on; errors as of `locked`."""
+    with writable(made_home()):
+        try:
+            with FileLock(made_home() / _lock_file(name), timeout=0):
+                return False
+        except Timeout:
+            return True
+
+
+def _lock_file(name: str) -> str:
+    check_name(name)
+    return f"ingest-{name}.lock"
+
+
+@contextmanager
+def _locked(file: str, what: str, advise: Advise) -> Iterator[None]:
+    lock = FileLock(made_home() / file)
+    with writable(made_home()):
+        try:
+            lock.acquire(timeout=_WORD_SECONDS)
+        except Timeout:
+            advise(f"waiting for the end of {what} on this machine")
+            lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def is_complete(graph: Graph, contents: Contents) -> bool:
@@ -191,13 +248,13 @@ def is_stored(graph: Graph, name: str, architecture: Architecture) -> bool:
 
 
 def middle(graph: Graph, architecture: Architecture) -> float:
-    """Height of a new model's middle in the unrolled picture: below all that is there; call it holding `.keys`."""
+    """Height of a new model's middle in the unrolled picture: below all that is there; call it in `keys_locked`."""
     return float(graph.read("read/lowest_row")[0]["y"]) - layout.SPACING - layout.height(architecture) / 2
 
 
-def _store(graph: Graph, contents: Contents, progress: Progress) -> None:
+def _store(graph: Graph, contents: Contents, advise: Advise, progress: Progress) -> None:
     name, architecture = contents.name, contents.architecture
-    with locked(".keys"):
+    with keys_locked(advise=advise):
         row = middle(graph, architecture)
         graph.write("write/start_ingest", model=name, properties=contents.properties)
         layers = graph.write("write/load_layers", model=name, rows=rows.layer_rows(name, architecture, row=row))
@@ -250,10 +307,11 @@ def report(graph: Graph, name: str, began: float, *, already: bool) -> LoadRepor
     )
 
 
-def drop_model(graph: Graph, name: str, *, missing_ok: bool = False) -> None:
+def drop_model(graph: Graph, name: str, *, missing_ok: bool = False, advise: Advise = unheard) -> None:
     """Remove a model and everything that belongs to it.
 
     Raises:
+        ModelError: no model of ours can have this name.
         NotInGraph: there is no such model (unless `missing_ok`).
     """
     if not graph.read("read/model", model=name):
@@ -261,7 +319,7 @@ def drop_model(graph: Graph, name: str, *, missing_ok: bool = False) -> None:
             return
         known = [each["name"] for each in graph.read("read/models")]
         raise NotInGraph(f"no model {name!r} is stored (stored: {', '.join(known) or 'none'})")
-    with locked(name):
+    with locked(name, advise=advise):
         _drop(graph, name)
 
 

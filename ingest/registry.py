@@ -15,6 +15,7 @@ from filelock import FileLock
 from viscnn.config import home_folder, made_home
 from viscnn.errors import ConfigError, NotInGraph
 from viscnn.ingest.zoo import Recipe
+from viscnn.server.home import writable
 
 __all__ = ["Entry", "forget", "register", "registered"]
 
@@ -48,13 +49,13 @@ def registered(name: str, weights_hash: str | None = None) -> Entry:
 
 def register(name: str, entry: Entry) -> None:
     """Add or replace the entry of a model."""
-    with _lock():
+    with writable(made_home()), _lock():
         _write(_read() | {name: asdict(entry)})
 
 
 def forget(name: str) -> None:
     """Remove the entry of a model, if there is one."""
-    with _lock():
+    with writable(made_home()), _lock():
         _write({key: value for key, value in _read().items() if key != name})
 
 

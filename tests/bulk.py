@@ -1,5 +1,7 @@
 """What the tests of bulk loads share: a network with everything that rows can be, and looks at the server."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import torch
@@ -14,10 +16,11 @@ from viscnn.ingest.architecture import read_architecture
 from viscnn.ingest.contents import Contents
 from viscnn.ingest.kernels import Extent
 from viscnn.ingest.load import LoadReport
-from viscnn.server import process
-from viscnn.server.home import server_home
+from viscnn.server import process, settings
+from viscnn.server.home import Home, server_home
 
 SHAPE = (3, 12, 12)
+CLASSES = ("ant", "bee; cow", 'cat "x"\n')
 
 
 class Branching(nn.Module):
@@ -41,10 +44,43 @@ class Branching(nn.Module):
         return self.head(pooled)  # type: ignore[no-any-return]
 
 
+def branching() -> nn.Module:
+    """For `viscnn ingest`."""
+    return Branching()
+
+
 def contents(name: str, extent: Extent | None = None, *, seed: int = 0) -> Contents:
     network = nets.seeded(Branching, seed=seed).eval()
-    zoo = toy.zoo_of(network, SHAPE, classes=("ant", "bee; cow", 'cat "x"\n'))
+    zoo = toy.zoo_of(network, SHAPE, classes=CLASSES)
     return Contents(name, zoo, read_architecture(network, SHAPE, heads=True), extent or Extent(), heads=True)
+
+
+def quick_java() -> tuple[str, ...]:
+    """Java's flags for servers that live for seconds: code is compiled once, quickly."""
+    return (*settings._JAVA_FLAGS, "-XX:TieredStopAtLevel=1")
+
+
+_PARTS = ("databases", "transactions")
+
+
+def two_databases(home: Home) -> None:
+    """A former and an imported database, each of one file that says which it is."""
+    for folder, content in ((home.data, "former"), (home.imported / "data", "imported")):
+        for part in _PARTS:
+            (folder / part / "neo4j").mkdir(parents=True)
+            (folder / part / "neo4j" / "store").write_text(content)
+
+
+def stores(data: Path) -> list[str]:
+    """What the files of the database in a data folder say."""
+    return [(data / part / "neo4j" / "store").read_text() for part in _PARTS]
+
+
+def write(text: str) -> None:
+    """Run a write statement in a process of its own, gone when this returns."""
+    code = "import sys, neo4j; from viscnn import server; c = server.connection()\n"
+    code += "with neo4j.GraphDatabase.driver(c.uri, auth=(c.username, c.password)) as d: d.execute_query(sys.argv[1])"
+    subprocess.run([sys.executable, "-c", code, text], check=True)
 
 
 def untouched(graph: Graph, home: Path) -> None:

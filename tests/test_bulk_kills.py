@@ -1,4 +1,4 @@
-"""Bulk loads that are killed at every step: what was there before comes back, and the next load works."""
+"""Bulk loads that are stopped and killed at every step: nothing is lost, and the next load works."""
 
 import signal
 import subprocess
@@ -10,16 +10,23 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.bulk import assert_whole, contents, untouched
+from tests import bulk
+from tests.bulk import assert_whole, contents, quick_java, untouched
 from tests.servers import wait_until
 from viscnn import server
 from viscnn.graph import Graph
-from viscnn.ingest.bulk import load_in_bulk
 from viscnn.ingest.load import load_contents
-from viscnn.server import exchange, process
+from viscnn.server import exchange, process, settings
 from viscnn.server.home import Home, server_home
 
 ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(settings, "_JAVA_FLAGS", quick_java())
+        yield
 
 
 @pytest.fixture
@@ -46,10 +53,12 @@ sys.addaudithook(watch)
 
 LOAD = f"""
 import signal, sys
-from tests.bulk import contents
+from tests.bulk import contents, quick_java
 from viscnn import server
 from viscnn.graph import Graph
+from viscnn.errors import ServerError
 from viscnn.ingest.bulk import load_in_bulk
+from viscnn.server import settings
 
 def wait(step, done, total):
     print(step, flush=True)
@@ -58,34 +67,60 @@ def wait(step, done, total):
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 {DIE}
-with Graph(server.connection()) as graph:
-    load_in_bulk(graph, contents("killed"), progress=wait)
+settings._JAVA_FLAGS = quick_java()
+mine = contents("killed")
+while True:
+    try:
+        with Graph(server.connection()) as graph:
+            load_in_bulk(graph, mine, progress=wait)
+    except (KeyboardInterrupt, ServerError) as error:
+        print(f"{{type(error).__name__}}: {{error}}", flush=True)
+    input()
 """
 
 
 @contextmanager
 def loading(graph: Graph, *, wait_at: str = "", die_at_rename: int = 0) -> Iterator[subprocess.Popen[str]]:
     """A bulk load in another process that stops at a step, or kills itself at the n-th rename of a database."""
-    graph.reconnect(
-        server.connection()
-    )  # what this test read before leaves no connection that would be another program's
+    alone(graph)
     command = [sys.executable, "-c", LOAD, wait_at, str(die_at_rename)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT) as client:
+    with subprocess.Popen(command, stdin=-1, stdout=-1, stderr=-1, text=True, cwd=ROOT) as client:
         try:
             if wait_at:
-                assert client.stdout is not None
-                assert any(line.strip() == wait_at for line in client.stdout), client.stderr
+                said(client, wait_at)
             yield client
         finally:
             client.kill()
 
 
-def assert_next_works(graph: Graph, *, over_bolt: bool = False) -> None:
+def alone(graph: Graph) -> None:
+    """Close the connections of this process, which would be another program's to the one that loads."""
     graph.reconnect(server.connection())
-    load = load_contents if over_bolt else load_in_bulk
-    assert_whole(graph, "killed", load(graph, contents("killed")))
-    server.start()
-    assert not server_home().bulk.exists()
+
+
+def said(client: subprocess.Popen[str], beginning: str) -> None:
+    """Wait for a line of the client."""
+    assert client.stdout is not None
+    assert any(line.startswith(beginning) for line in client.stdout), client.communicate()
+
+
+def again(graph: Graph, client: subprocess.Popen[str]) -> None:
+    """Let the client load once more."""
+    alone(graph)
+    assert client.stdin is not None
+    client.stdin.write("\n")
+    client.stdin.flush()
+
+
+def importing() -> list[psutil.Process]:
+    """Java of the import that has begun."""
+    wait_until(lambda: process.importers(server_home()) != [])
+    return process.importers(server_home())
+
+
+def assert_unfinished(graph: Graph) -> None:
+    alone(graph)
+    assert [(each["name"], each["status"]) for each in graph.read("read/models")] == [("killed", "ingesting")]
 
 
 def test_a_client_that_is_killed_while_it_writes_harms_nothing(graph: Graph, bulk_home: Path) -> None:
@@ -97,45 +132,48 @@ def test_a_client_that_is_killed_while_it_writes_harms_nothing(graph: Graph, bul
     untouched(graph, bulk_home)
 
 
-def test_a_client_that_is_killed_during_the_import_leaves_java_to_the_next(graph: Graph, bulk_home: Path) -> None:
+def test_what_is_stopped_during_the_import_harms_nothing(graph: Graph, bulk_home: Path) -> None:
+    """Java is killed, then the client is stopped by Ctrl-C, then killed."""
+    pid = server.status().pid
     with loading(graph) as client:
-        wait_until(lambda: process.importers(server_home()) != [])
+        for java in importing():
+            java.kill()
+        said(client, "ServerError: neo4j-admin database import failed: ")
+        untouched(graph, bulk_home)
+        again(graph, client)
+        importing()
+        client.send_signal(signal.SIGINT)
+        said(client, "KeyboardInterrupt")
+        untouched(graph, bulk_home)  # Java has ended too
+        again(graph, client)
+        (java,) = importing()
         client.kill()
-    (java,) = process.importers(server_home())
     java.suspend()  # it would end by itself some time
     server.start()
     assert not process.alive(java)
     untouched(graph, bulk_home)
-
-
-def test_java_that_is_killed_during_the_import_is_an_error(graph: Graph, bulk_home: Path) -> None:
-    with loading(graph) as client:
-        wait_until(lambda: process.importers(server_home()) != [])
-        for java in process.importers(server_home()):
-            java.kill()
-        assert "ServerError: neo4j-admin database import failed: " in client.communicate(timeout=60)[1]
-    untouched(graph, bulk_home)
-
-
-def test_ctrl_c_during_the_import_ends_java_too(graph: Graph, bulk_home: Path) -> None:
-    pid = server.status().pid
-    with loading(graph) as client:
-        wait_until(lambda: process.importers(server_home()) != [])
-        client.send_signal(signal.SIGINT)
-        assert client.communicate(timeout=60)[1].strip().endswith("KeyboardInterrupt")
-    untouched(graph, bulk_home)
     assert server.status().pid == pid
 
 
-def test_a_client_that_is_killed_between_the_databases_brings_the_empty_one_back(graph: Graph, bulk_home: Path) -> None:
+def test_a_client_that_is_killed_between_the_databases_or_at_the_end(graph: Graph, bulk_home: Path) -> None:
+    """And the server too."""
     with loading(graph, die_at_rename=3) as client:
         assert client.wait(120) == -signal.SIGKILL
     assert not server.status().running
     assert server_home().exchanging.exists()
     server.start()
-    graph.reconnect(server.connection())
+    alone(graph)
     untouched(graph, bulk_home)
-    assert_next_works(graph)
+    with loading(graph, wait_at="indexing") as client:
+        client.kill()
+    assert_unfinished(graph)
+    assert server_home().bulk.exists()
+    psutil.Process(server.status().pid).kill()
+    wait_until(lambda: not server.status().running)
+    server.start()
+    assert not server_home().bulk.exists()
+    assert_unfinished(graph)
+    assert_whole(graph, "killed", load_contents(graph, contents("killed")))
 
 
 EXCHANGE = f"""
@@ -152,11 +190,7 @@ getattr(exchange, sys.argv[3])(Home(Path(sys.argv[1])))
 def test_an_exchange_that_is_killed_anywhere_is_undone(tmp_path: Path, rename: int) -> None:
     """And the undoing too."""
     home = Home(tmp_path)
-    parts = ("databases", "transactions")
-    for folder, content in ((home.data, "former"), (home.imported / "data", "imported")):
-        for part in parts:
-            (folder / part / "neo4j").mkdir(parents=True)
-            (folder / part / "neo4j" / "store").write_text(content)
+    bulk.two_databases(home)
 
     def run(step: str, die_at: int) -> int:
         return subprocess.run(
@@ -168,32 +202,6 @@ def test_an_exchange_that_is_killed_anywhere_is_undone(tmp_path: Path, rename: i
     for again in range(1, put_aside + 1):
         assert run("repair", again) == -signal.SIGKILL, again
     exchange.repair(home)
-    assert [(home.data / part / "neo4j" / "store").read_text() for part in parts] == ["former", "former"]
+    assert bulk.stores(home.data) == ["former", "former"]
     assert not home.exchanging.exists()
-    assert not exchange.is_replaced(home)
-
-
-@pytest.mark.parametrize("over_bolt", [False, True])
-def test_a_client_that_is_killed_at_the_end_leaves_an_unfinished_model(
-    graph: Graph, bulk_home: Path, over_bolt: bool
-) -> None:
-    with loading(graph, wait_at="indexing") as client:
-        client.kill()
-    graph.reconnect(server.connection())
-    assert [(each["name"], each["status"]) for each in graph.read("read/models")] == [("killed", "ingesting")]
-    assert server_home().bulk.exists()
-    if not over_bolt:
-        server.start()  # takes away what was left
-        assert not server_home().bulk.exists()
-    assert_next_works(graph, over_bolt=over_bolt)
-
-
-@pytest.mark.parametrize("victim", ["client, by Ctrl-C", "server"])
-def test_what_is_stopped_at_the_end_brings_the_empty_database_back(graph: Graph, bulk_home: Path, victim: str) -> None:
-    with loading(graph, wait_at="indexing") as client:
-        if victim == "server":
-            psutil.Process(server.status().pid).kill()
-        client.send_signal(signal.SIGINT)
-        assert client.communicate(timeout=120)[1].strip().endswith("KeyboardInterrupt")
-    graph.reconnect(server.connection())
-    untouched(graph, bulk_home)
+    assert not exchange.put_back(home)

@@ -13,7 +13,7 @@ Without a connection it talks to the Neo4j that NEO4J_URI names, else to the man
 import dataclasses
 import json
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from viscnn import adhoc
 from viscnn.api_scores import Scores
@@ -82,10 +82,10 @@ class VISCNN(Scores):
             kernels_above: only kernels with l1 above this.
             top_kernels: only so many kernels of largest l1 (not with `kernels_above`).
             confirm: with `heads`, asked whether to store so many kernels; by default up to 5,000,000.
-            bulk: by Neo4j's offline import, faster for large models; into the managed server's empty database.
+            bulk: by Neo4j's offline import, faster for large models, into the managed server's empty database.
+            advise: told that `bulk` would be much faster, or that another ingest is waited for.
 
-        Raises:
-            ModelError, UnsupportedModel, ImagesError: nothing was changed.
+        Raises: ModelError, UnsupportedModel, ImagesError; nothing was changed.
         """
         from viscnn.ingest.kernels import Extent
         from viscnn.ingest.zoo import Recipe, model_name
@@ -93,9 +93,9 @@ class VISCNN(Scores):
         file = absolute(weights) if weights and weights != "random" else weights
         path = absolute(source) if ".py" in source else source  # a zoo name, whatever folder is called like it
         recipe = Recipe(path, file, input_shape, classes, mean, std, heads)
+        how = {"replace": replace, "confirm": confirm, "bulk": bulk, "advise": advise, "progress": progress}
         extent = Extent(kernel_weights, kernels_above, top_kernels)
-        how: dict[str, Any] = {"replace": replace, "confirm": confirm, "bulk": bulk, "progress": progress}
-        return self._ingest(name or model_name(source), recipe, extent, images, importance, **how)
+        return self._ingest(name or model_name(source), recipe, extent, images, importance, **cast(Any, how))
 
     def _ingest(
         self,
@@ -108,20 +108,21 @@ class VISCNN(Scores):
         replace: bool,
         confirm: Callable[[int], bool] | None,
         bulk: bool,
+        advise: Callable[[str], None],
         progress: Progress,
     ) -> "LoadReport":
-        from viscnn.ingest.bulk import load_in_bulk
+        from viscnn.ingest.bulk import load as load_model
         from viscnn.ingest.contents import contents_of
-        from viscnn.ingest.load import few_kernels, load_contents
+        from viscnn.ingest.load import few_kernels
         from viscnn.ingest.registry import Entry, register
 
         contents = contents_of(name, recipe, extent)
         zoo = contents.zoo
         given = absolute(images) if images else self._registered_images(name, zoo.weights_hash, replace)
         named, notes = self._image_source(given, zoo.images)
-        asked = {"confirm": confirm or few_kernels} if recipe.heads else {}
-        load_by = load_in_bulk if bulk else load_contents
-        report = load_by(self._graph, contents, replace=replace, progress=progress, **asked)
+        how: dict[str, Any] = {"confirm": confirm or few_kernels} if recipe.heads else {}
+        how |= {"replace": replace, "progress": progress}
+        report = load_model(self._graph, contents, bulk=bulk, advise=advise, **how)
         register(name, Entry(recipe, zoo.weights_hash, named or zoo.images))
         if named is not None and (images or not self._has_images(name, importance)):
             notes += self._save_images(name, importance, progress)
@@ -186,12 +187,16 @@ class VISCNN(Scores):
                 return (f"the model is stored without importance: {error}", *skipped_note(collection))
         return skipped_note(collection)
 
-    def drop(self, name: str) -> None:
-        """Remove a model and everything that belongs to it, and forget how it is built."""
+    def drop(self, name: str, *, advise: Callable[[str], None] = lambda line: None) -> None:
+        """Remove a model and everything that belongs to it, and forget how it is built.
+
+        Args:
+            advise: told in one line that an ingest of it is waited for.
+        """
         from viscnn.ingest.load import drop_model
         from viscnn.ingest.registry import forget
 
-        drop_model(self._graph, name)
+        drop_model(self._graph, name, advise=advise)
         forget(name)
 
     def replay(self, model: str, *, images: int = 4, progress: Progress = silent) -> "ReplayReport":

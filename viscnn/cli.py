@@ -120,7 +120,7 @@ def zoo(
 def drop(model: Annotated[str, typer.Argument(help="Name of a stored model.")], json: Json = False) -> None:
     """Remove a model and everything that belongs to it."""
     with console.session(json) as out, out.viscnn() as viscnn:
-        viscnn.drop(model)
+        viscnn.drop(model, advise=out.say)
         out.result({"dropped": model}, f"{model} is removed")
 
 

@@ -3,16 +3,18 @@
     with bulk.replacement() as load:
         ...                                 # write Parquet files into load.rows
         load.run(nodes, relationships)      # a database is made of them beside the server's own, which runs on
-        load.exchange()                     # a few seconds without a server; then it has the new database
-        ...                                 # check it: an error up to here brings the former database back
+        load.exchange(check)                # a few seconds without a server; then it has the new database
 
-The database is replaced as a whole, so the caller makes sure that the former one is empty. What is killed leaves one
-whole database or the other, and files that the next start of the server, or the next bulk load, removes.
+The database is replaced as a whole, so `check` makes sure that the former one is empty. Nothing that anybody has
+written is ever given up: not what comes between the check and the exchange, which is refused then, nor what comes into
+the new database. What is killed leaves one whole database or the other, and files that the next start of the server, or
+the next bulk load, removes.
 """
 
+import contextlib
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +23,7 @@ from typing import Any
 import psutil
 from filelock import FileLock, Timeout
 
-from viscnn.errors import ServerError
+from viscnn.errors import InputError, ServerError
 from viscnn.progress import Progress, silent
 from viscnn.server import exchange, managed, process, settings
 from viscnn.server.home import Home, server_home
@@ -32,6 +34,11 @@ __all__ = ["BulkLoad", "RowFile", "other_clients", "replacement"]
 _STEPS = {"1": "importing nodes", "2": "importing kernels", "3": "linking kernels", "4": "counting"}
 _STEP = re.compile(r"\((\d)/4\)")
 _PERCENT = re.compile(r"(\d+)% ")
+
+_UNSEEN = (
+    "the system does not say which programs are connected to the managed server, which --bulk stops for some seconds;"
+    " leave out --bulk"
+)
 
 
 @dataclass(frozen=True)
@@ -88,20 +95,27 @@ class BulkLoad:
         process.run_import(home, jars_folder(), arguments, on_line=_Teller(progress).line)
         shutil.rmtree(self.rows)
 
-    def exchange(self) -> None:
+    def exchange(self, check: Callable[[], None]) -> None:
         """Stop the server, exchange its database for the imported one, start it again.
 
-        Raises:
-            ServerError: the server does not start with it; leaving the context brings the former one back.
-        """
-        with managed.stopped() as home:
-            exchange.put_in(home)
+        Args:
+            check: raises when the database may not be given up, as when another program is connected to it. It is to
+                ask for the programs first and look into the database then: whatever a program commits that connects
+                later is seen in the transaction log.
 
-    def undo(self) -> None:
-        """Bring the former database back, if it was exchanged; the server is started again."""
-        if exchange.is_replaced(self._home):
-            with managed.stopped() as home:
-                exchange.put_back(home)
+        Raises:
+            InputError: something was written after the check had begun; the former database runs on.
+            ServerError: the server does not start with the imported one; the former one is back.
+        """
+        before = exchange.written(self._home)
+        check()
+        with managed.stopped() as home:
+            if exchange.written(home) != before:
+                raise InputError(
+                    "another program wrote to the database while it was to be replaced; it is as that has left it:"
+                    " look at it, and leave out --bulk"
+                )
+            exchange.put_in(home)
 
 
 class _Teller:
@@ -121,7 +135,7 @@ class _Teller:
 
 @contextmanager
 def replacement() -> Iterator[BulkLoad]:
-    """A bulk load into the managed server; on an error the former database is back, and no file stays.
+    """A bulk load into the managed server; no file of it stays, whatever happens.
 
     Raises:
         ServerError: another bulk load goes on.
@@ -138,37 +152,41 @@ def replacement() -> Iterator[BulkLoad]:
             exchange.clear(home)
             load.rows.mkdir(parents=True)
             yield load
-        except BaseException:
-            load.undo()
-            raise
         finally:
             exchange.clear(home)
             lock.release()
 
 
 def other_clients() -> list[str]:
-    """Programs beside this one that are connected to the managed server, such as `python (pid 123)`."""
+    """Programs beside this one that are connected to the managed server, such as `python (pid 123)`.
+
+    Raises:
+        ServerError: the connections cannot be seen.
+    """
     home = server_home()
     server, state = process.find(home), home.state()
     if server is None or state is None:
         return []
     ports = {state.bolt, state.http}
-    theirs = {each.raddr.port for each in _connections(server) if each.laddr.port in ports}
-    theirs -= {each.laddr.port for each in _connections(psutil.Process())}
-    return [_name(port) for port in sorted(theirs)]
-
-
-def _connections(of: psutil.Process) -> list[Any]:
-    """Its open TCP connections with another end."""
     try:
-        return [each for each in of.net_connections("tcp") if each.status == psutil.CONN_ESTABLISHED and each.raddr]
-    except psutil.Error:
-        return []
+        seen, mine = server.net_connections("tcp"), psutil.Process().net_connections("tcp")
+    except psutil.Error as error:
+        raise ServerError(_UNSEEN) from error
+    if not any(each.status == psutil.CONN_LISTEN and each.laddr.port == state.bolt for each in seen):
+        raise ServerError(_UNSEEN)  # it does listen: there is no telling what else is not shown
+    theirs = {each.raddr.port for each in _open(seen) if each.laddr.port in ports}
+    return [_name(port) for port in sorted(theirs - {each.laddr.port for each in _open(mine)})]
+
+
+def _open(connections: Sequence[Any]) -> list[Any]:
+    """Those with another end."""
+    return [each for each in connections if each.status == psutil.CONN_ESTABLISHED and each.raddr]
 
 
 def _name(port: int) -> str:
     """The program whose end of a connection has this port."""
     for each in psutil.process_iter():
-        if any(connection.laddr.port == port for connection in _connections(each)):
-            return f"{each.name()} (pid {each.pid})"
+        with contextlib.suppress(psutil.Error):  # another user's, or gone
+            if any(connection.laddr.port == port for connection in _open(each.net_connections("tcp"))):
+                return f"{each.name()} (pid {each.pid})"
     return f"a program on port {port}"

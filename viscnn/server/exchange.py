@@ -14,12 +14,15 @@ from viscnn.server.home import Home
 from viscnn.server.process import ended, importers
 from viscnn.server.settings import DATABASE
 
-__all__ = ["clear", "is_replaced", "put_back", "put_in", "repair", "sweep"]
+__all__ = ["clear", "put_back", "put_in", "repair", "sweep", "written"]
 
 _KILL_SECONDS = 10.0
 
 _PARTS = ("databases", "transactions")
 """Folders below Neo4j's data folder that hold one folder per database."""
+
+_LOG = "neostore.transaction.db."
+"""Transaction logs are called so, with a number behind it; what checkpoints write lies in other files."""
 
 
 def put_in(home: Home) -> None:
@@ -33,15 +36,19 @@ def put_in(home: Home) -> None:
     home.exchanging.unlink()
 
 
-def is_replaced(home: Home) -> bool:
-    """Whether a former database has been put aside."""
-    return any((home.replaced / part).exists() for part in _PARTS)
+def written(home: Home) -> tuple[int, int]:
+    """Number and size of the newest transaction log of the database: every commit, and nothing else, makes it grow."""
+    logs = (home.data / "transactions" / DATABASE).glob(f"{_LOG}*")
+    return max(((int(log.name.removeprefix(_LOG)), log.stat().st_size) for log in logs), default=(0, 0))
 
 
-def put_back(home: Home) -> None:
-    """Give the database up for the one that it replaced, if it did; no server may run."""
+def put_back(home: Home) -> bool:
+    """Give the database up for the one that it replaced; False if it replaced none. No server may run."""
+    if not any((home.replaced / part).exists() for part in _PARTS):
+        return False
     home.write(home.exchanging, "")
     repair(home)
+    return True
 
 
 def repair(home: Home) -> None:

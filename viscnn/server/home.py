@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 from viscnn.config import home_folder
 from viscnn.errors import ConfigError, ServerError
 
-__all__ = ["Home", "State", "server_home"]
+__all__ = ["Home", "State", "server_home", "writable"]
 
 _FREE_MB = 300
 """A transaction log of 256 MB and the store of a small network."""
@@ -120,28 +120,21 @@ class Home:
     @contextmanager
     def writable(self) -> Iterator[None]:
         """Turn failures to write below the folder into our errors."""
-        try:
+        with writable(self.folder):
             yield
-        except OSError as error:
-            if error.errno == errno.ENOSPC:
-                raise ServerError(
-                    f"the disk of {self.folder} is full; free some space, or set VISCNN_HOME to one on another disk"
-                ) from error
-            raise ConfigError(
-                f"cannot write to {self.folder}: {error.strerror}; set VISCNN_HOME to a writable folder"
-            ) from error
 
     @contextmanager
     def locked(self) -> Iterator[None]:
         """One start or stop at a time, over all processes of this machine."""
         lock = FileLock(self.folder / "server.lock", timeout=_LOCK_SECONDS)
-        try:
-            with self.writable():
+        with self.writable():
+            try:
                 lock.acquire()
-        except Timeout as error:
-            raise ServerError(
-                f"another process has been starting or stopping the server for {_LOCK_SECONDS:.0f} s; see {self.logs}"
-            ) from error
+            except Timeout as error:  # which is an OSError too
+                raise ServerError(
+                    f"another process has been starting or stopping the server for {_LOCK_SECONDS:.0f} s; see"
+                    f" {self.logs}"
+                ) from error
         try:
             yield
         finally:
@@ -166,6 +159,21 @@ class Home:
         with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
             file.write(text)
         os.replace(part, path)
+
+
+@contextmanager
+def writable(folder: Path) -> Iterator[None]:
+    """Turn failures to write below a folder that VISCNN_HOME decides on into our errors, in one line."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise ServerError(
+                f"the disk of {folder} is full; free some space, or set VISCNN_HOME to one on another disk"
+            ) from error
+        raise ConfigError(
+            f"cannot write to {folder}: {error.strerror or error}; set VISCNN_HOME to a writable folder"
+        ) from error
 
 
 def server_home() -> Home:

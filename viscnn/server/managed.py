@@ -58,14 +58,13 @@ def start(*, progress: Progress | None = None) -> ServerStatus:
     jars = jars_folder()
     if process.find(home) is None:
         fetch(locked(), jars, progress=progress)
-    with home.locked():
+    with home.locked(), home.writable():
         running = process.find(home, search=True)
         if running is None:
             exchange.repair(home)
         exchange.sweep(home)
         if running is None or not _join(home, running):
-            with home.writable():
-                _boot(home, jars)
+            _boot(home, jars)
     return status()
 
 
@@ -74,27 +73,27 @@ def stop() -> bool:
     home = server_home()
     if not home.folder.is_dir():
         return False
-    with home.locked():
-        running = process.find(home, search=True)
-        if running is not None:
-            process.terminate(running, home)
+    with home.locked(), home.writable():
+        running = _end(home)
         home.pid_file.unlink(missing_ok=True)
-    return running is not None
+    return running
 
 
 @contextmanager
 def stopped() -> Iterator[Home]:
-    """The home of the server while that is stopped and nobody can start it; it is started again whatever happens."""
+    """The home of the server while that is stopped and nobody can start it; it is started again whatever happens.
+
+    Where it does not start with a database that was put in meanwhile, the former one is put back.
+    """
     home, jars = server_home(), jars_folder()
     with home.locked(), home.writable():
-        running = process.find(home, search=True)
-        if running is not None:
-            process.terminate(running, home)
         try:
+            _end(home)
             yield home
         finally:
+            _end(home)  # Ctrl-C may have come while it was stopping
             exchange.repair(home)
-            _boot(home, jars)
+            _boot_again(home, jars)
 
 
 def status() -> ServerStatus:
@@ -158,6 +157,27 @@ def _join(home: Home, running: psutil.Process) -> bool:
             return True
     process.terminate(running, home)
     return False
+
+
+def _end(home: Home) -> bool:
+    """End the server; True when one was running."""
+    running = process.find(home, search=True)
+    if running is not None:
+        process.terminate(running, home)
+    return running is not None
+
+
+def _boot_again(home: Home, jars: Path) -> None:
+    """Start a server that was stopped for a moment, whatever comes between: Ctrl-C, or a database that does not open.
+
+    Only a database that no server could open is given up: into any other somebody may have written already.
+    """
+    try:
+        _boot(home, jars)
+    except BaseException as error:
+        if not isinstance(error, ViscnnError) or exchange.put_back(home):
+            _boot(home, jars)
+        raise
 
 
 def _boot(home: Home, jars: Path) -> None:
