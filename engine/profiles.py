@@ -19,10 +19,10 @@ from viscnn.engine.output import parse_output
 from viscnn.engine.scoring import Running, score_key
 from viscnn.engine.streaming import run_through
 from viscnn.engine.sums import sound
-from viscnn.engine.target import resolve
+from viscnn.engine.target import Target, resolve
 from viscnn.errors import ImagesError
 
-__all__ = ["ClassProfiles", "class_profiles"]
+__all__ = ["ClassProfiles", "class_profiles", "profiles_key"]
 
 
 @dataclass(frozen=True)
@@ -51,14 +51,9 @@ def class_profiles(bundle: Bundle, indices: tuple[int, ...], *, running: Running
         ImagesError: no image has a label that is a class of the model.
     """
     running = running or Running()
-    target = resolve(parse_output("loss"), model=bundle.name, architecture=bundle.architecture, classes=bundle.classes)
-    numbers = bundle.class_numbers()
-    labelled = tuple(index for index in indices if numbers[index] is not None)
-    if not labelled:
-        raise ImagesError(f"none of the {len(indices)} images has a label that is a class of model {bundle.name!r}")
+    target, labelled = _asked(bundle, indices)
     accumulator = _Profiles(bundle, target)
-    key = hashlib.sha256(f"profiles {score_key(bundle, labelled, target, criterion_called('taylor'))}".encode())
-    skipped = run_through(bundle, labelled, accumulator, key=key.hexdigest(), **vars(running))
+    skipped = run_through(bundle, labelled, accumulator, key=profiles_key(bundle, indices), **vars(running))
     counts = accumulator.images.numpy()
     return ClassProfiles(
         filters=tuple(each.numpy() / np.maximum(counts, 1) for each in accumulator.filters),
@@ -66,6 +61,23 @@ def class_profiles(bundle: Bundle, indices: tuple[int, ...], *, running: Running
         skipped=skipped,
         unlabelled=len(indices) - len(labelled),
     )
+
+
+def profiles_key(bundle: Bundle, indices: tuple[int, ...]) -> str:
+    """SHA-256 over everything that the profiles depend on; raises what `class_profiles` raises."""
+    target, labelled = _asked(bundle, indices)
+    scores = score_key(bundle, labelled, target, criterion_called("taylor"))
+    return hashlib.sha256(f"profiles {scores}".encode()).hexdigest()
+
+
+def _asked(bundle: Bundle, indices: tuple[int, ...]) -> tuple[Target, tuple[int, ...]]:
+    """The loss as target, and the images whose label is a class of the model."""
+    target = resolve(parse_output("loss"), model=bundle.name, architecture=bundle.architecture, classes=bundle.classes)
+    numbers = bundle.class_numbers()
+    labelled = tuple(index for index in indices if numbers[index] is not None)
+    if not labelled:
+        raise ImagesError(f"none of the {len(indices)} images has a label that is a class of model {bundle.name!r}")
+    return target, labelled
 
 
 class _Profiles:

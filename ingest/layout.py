@@ -19,7 +19,18 @@ from numpy.typing import NDArray
 
 from viscnn.ingest.structure import INPUT, Architecture, LayerSpec
 
-__all__ = ["METHOD", "SPACING", "Place", "centre", "height", "input_places", "place_layer", "places", "sunflower"]
+__all__ = [
+    "METHOD",
+    "SPACING",
+    "Place",
+    "assign",
+    "centre",
+    "height",
+    "input_places",
+    "place_layer",
+    "places",
+    "sunflower",
+]
 
 METHOD = "kernel-pca-disc"
 SPACING = 2.6
@@ -68,7 +79,7 @@ def _first_addend(architecture: Architecture, layer: LayerSpec, found: dict[str,
 def place_layer(weights: NDArray[np.float32], *, largest: int) -> Place:
     """Places of a layer's filters from their kernels, shape (filters, inputs, rows, columns)."""
     disc = sunflower(len(weights)) * np.sqrt(len(weights) / largest)
-    order = _assign(_components(weights.reshape(len(weights), -1)), disc)
+    order = assign(_components(weights.reshape(len(weights), -1)), disc)
     return Place(disc[order, 0], disc[order, 1])
 
 
@@ -161,7 +172,7 @@ def _leading(gram: NDArray[np.float64], count: int) -> NDArray[np.float64]:
     return kept
 
 
-def _assign(components: NDArray[np.float64], disc: NDArray[np.float64]) -> NDArray[np.int64]:
+def assign(components: NDArray[np.float64], disc: NDArray[np.float64]) -> NDArray[np.int64]:
     """For each filter the number of its disc point, minimising the summed squared distance."""
     from scipy.optimize import linear_sum_assignment
     from scipy.spatial.distance import cdist

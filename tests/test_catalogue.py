@@ -63,7 +63,8 @@ def test_the_plan_does_what_the_mode_says(name: str, graph: Graph, stored: toy.T
         assert all(each.startswith("NodeUniqueIndexSeek") for each in leaves)
     if query.mode == "read":  # filters and kernels are never scanned, whatever else is
         scanned = [d for o, d in zip(plan.operators, plan.details, strict=True) if "Scan" in o and "Index" not in o]
-        assert all(re.fullmatch(r"\w+:(Model|Layer|Query|Circuit|ImageSet|InputChannel)", each) for each in scanned)
+        few = r"\w+:(Model|Layer|Query|Circuit|ImageSet|Projection|InputChannel)"
+        assert all(re.fullmatch(few, each) for each in scanned)
 
 
 @pytest.mark.parametrize("name", READS)

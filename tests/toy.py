@@ -22,6 +22,7 @@ from viscnn.config import Connection
 from viscnn.engine.bundle import Bundle
 from viscnn.engine.preprocess import Preprocess
 from viscnn.graph import Graph
+from viscnn.graph_projections import save_profiles
 from viscnn.graph_scores import activate_scores, save_importance
 from viscnn.ingest.architecture import Architecture, read_architecture
 from viscnn.ingest.load import drop_model, load_model
@@ -179,6 +180,8 @@ def toy_graph(graph: Graph) -> Iterator[Toy]:
         two = save_query(graph, "toy", architecture, "toy/query/two", seed=2)
         save_importance(graph, "toy/query/two")
         activate_scores(graph, "toy/query/one")
+        profiles = [(f"toy/{layer.name}", np.eye(layer.filters, 3)) for layer in architecture.layers]
+        save_profiles(graph, "toy", profiles, CLASSES, profiles="of-the-toy", images=12)
         sets = [{"name": each, "images": 4, "hash": f"hash-{each}"} for each in ("overall", *CLASSES)]
         graph.write("write/save_image_sets", model="toy", rows=sets)
         graph.write(

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from viscnn.errors import NotInGraph
+from viscnn.graph_projections import activate_projection, projections
 from viscnn.graph_scores import activate_scores
 from viscnn.progress import Progress, silent
 from viscnn.session import Session
@@ -11,6 +12,7 @@ from viscnn.session import Session
 if TYPE_CHECKING:
     from viscnn.engine.circuit import CircuitReport
     from viscnn.engine.profiles import ClassProfiles
+    from viscnn.engine.projections.project import ProjectionReport
     from viscnn.engine.run import QueryReport
     from viscnn.subgraph import Subgraph
 
@@ -102,6 +104,45 @@ class Scores(Session):
         bundle = self.bundle(model, images=images)
         chosen = bundle.collection.select(image_set, "score", max_images or None, required=True)
         return class_profiles(bundle, chosen, running=Running(progress=progress, workers=workers))
+
+    def project(
+        self,
+        model: str,
+        *,
+        method: str = "class-umap",
+        seed: int = 0,
+        max_images: int = 0,
+        images: str | None = None,
+        activate: bool = False,
+        progress: Progress = silent,
+    ) -> "ProjectionReport":
+        """Place every filter anew: a projection is stored, and with `activate` its places are the filters' u, v, x, y.
+
+        Args:
+            method: one of `viscnn.engine.projections.project.METHODS`.
+            seed: of UMAP and MDS; the same seed gives the same places on one machine.
+            max_images: at most so many images, the same ones each time; 0 for all.
+            images: an image source instead of the registered one.
+
+        Raises:
+            InputError, ExpressionError, ImagesError, NotInGraph: nothing was changed.
+        """
+        from viscnn.engine.projections.project import project
+
+        settings: dict[str, Any] = {"seed": seed, "max_images": max_images, "activate": activate}
+        return project(self._graph, self.bundle(model, images=images), method, progress=progress, **settings)
+
+    def projections(self, model: str) -> list[dict[str, Any]]:
+        """The stored projections of a model with what was measured of them, by method."""
+        return projections(self._graph, self.model(model)["name"])
+
+    def places(self, uid: str) -> list[dict[str, Any]]:
+        """Where a projection puts every filter: uid, layer, channel, u, v."""
+        return self._graph.read("read/places", uid=uid)
+
+    def activate_projection(self, uid: str) -> dict[str, Any]:
+        """Copy a projection's places to u, v, x, y of the filters; raises NotInGraph."""
+        return activate_projection(self._graph, uid)
 
     def queries(self, model: str) -> list[dict[str, Any]]:
         """The saved queries of a model, newest first."""

@@ -12,6 +12,7 @@ import typer
 from typer.main import get_command
 
 from viscnn import console
+from viscnn.cli_projections import register
 from viscnn.cli_server import server_app
 
 __all__ = ["app", "main"]
@@ -179,9 +180,15 @@ def queries(model: ModelOption, json: Json = False) -> None:
 
 
 @app.command()
-def activate(uid: Annotated[str, typer.Argument(help="uid of a saved query.")], json: Json = False) -> None:
-    """Copy a saved query's scores to `score` of filters and kernels."""
+def activate(
+    uid: Annotated[str, typer.Argument(help="uid of a saved query, or of a projection.")], json: Json = False
+) -> None:
+    """Copy a saved query's scores to `score` of filters and kernels, or a projection's places to the filters."""
     with console.session(json) as out, out.viscnn() as viscnn:
+        if "/projection/" in uid:
+            placed = viscnn.activate_projection(uid)
+            out.result({"projection": uid, **placed}, f"{uid} is active: {placed['filters']:,} filters")
+            return
         counts = viscnn.activate(uid)
         text = f"{uid} is active: {counts['filters']:,} filters, {counts['kernels']:,} kernels"
         out.result({"query": uid, **counts}, text)
@@ -345,6 +352,9 @@ def demo(
 
 
 _UsageError: Any = typer.BadParameter.__base__  # typer exports its subclass only
+
+
+register(app)
 
 
 def main() -> None:

@@ -21,5 +21,5 @@ CALL (filters) {
   WITH r LIMIT $most
   DELETE r
   RETURN count(*) AS deleted
-} IN TRANSACTIONS OF 1 ROW
+} IN TRANSACTIONS OF 1 ROW ON ERROR RETRY FOR 20 SECONDS THEN FAIL
 RETURN coalesce(sum(deleted), 0) AS relationships

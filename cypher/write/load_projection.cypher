@@ -8,7 +8,7 @@
 
 CYPHER 25
 MATCH (m:Model {name: $model})
-CREATE (p:Projection {uid: $uid, model: $model, method: $method, seed: 0})
+CREATE (p:Projection {uid: $uid, model: $model, method: $method, seed: 0, status: 'complete'})
 SET m.activeProjection = $uid
 WITH m, p
 MATCH (m)-[:HAS_LAYER]->(:Layer)-[:HAS_FILTER]->(f:Filter)
