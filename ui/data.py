@@ -43,6 +43,8 @@ __all__ = [
     "input_channel",
     "layers",
     "models",
+    "places",
+    "projections",
     "properties",
     "reconnect",
     "run_circuit",
@@ -134,6 +136,18 @@ def input_channel(stamp: str, model: str) -> str:
     """Uid of the first input channel of a model."""
     found = session().cypher("read/filters", {"model": model}, limit=1)
     return str(found.rows[0][found.columns.index("uid")])
+
+
+def projections(model: str) -> list[dict[str, Any]]:
+    """The complete projections of a model, by method; never cached: one may be made or activated elsewhere."""
+    return session().projections(model)
+
+
+@st.cache_data(show_spinner=False, max_entries=16)
+def places(stamp: str, projection: str, made: str) -> pd.DataFrame:
+    """Where a projection that was made then puts each filter: `u`, `v` by uid."""
+    rows = session().places(projection)
+    return pd.DataFrame(rows, columns=["uid", "u", "v"]).set_index("uid")
 
 
 def image_sets(model: str) -> list[str]:

@@ -43,6 +43,7 @@ class View:
         model: name of the shown model.
         query: uid of the shown query.
         circuit: uid of the shown circuit.
+        projection: uid of the projection that places the filters; None is the model's active one.
         keep: kept fraction of the drawn subgraph, in (0, 1].
         selected: uid of the selected filter, or of the target of the selected kernel.
         source: uid of the selected kernel's source; None when a filter is selected.
@@ -53,6 +54,7 @@ class View:
     model: str | None = None
     query: str | None = None
     circuit: str | None = None
+    projection: str | None = None
     keep: float = 0.1
     selected: str | None = None
     source: str | None = None
@@ -117,7 +119,7 @@ def update(**changes: Any) -> None:
 
 
 def open_model(name: str | None) -> None:
-    """Show a model: its own query, nothing selected; the kept fraction stays."""
+    """Show a model: its own query and projection, nothing selected; the kept fraction stays."""
     st.session_state[_VIEW] = View(model=name, keep=current().keep)
     _to_address()
 

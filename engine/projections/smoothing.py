@@ -8,7 +8,9 @@ further step only costs neighbours. A last, radial move gives every ring its exa
 
 Measured against the paper's own steps and an optimal assignment to a sunflower grid in `benchmarks/projection.py`: on
 UMAP of class profiles of the CIFAR-10 net and of GoogLeNet it keeps more neighbours than either, and it gives every
-radius its exact share of the points, which the paper's steps do not.
+radius its exact share of the points, which the paper's steps do not. The price is a less regular lattice: nearest
+distances vary by 0.12 to 0.14 of their mean there, and by 0.06 to 0.12 after the paper's steps. (The step and the two
+limits of evenness were chosen on these very nets.)
 """
 
 from collections.abc import Iterator

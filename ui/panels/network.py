@@ -1,14 +1,18 @@
 """The 3-D network with its kept fraction, legend and colours; a click selects."""
 
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import streamlit as st
 
-from viscnn.ui import discs, figures, state
+from viscnn.ui import data, discs, figures, state
 from viscnn.ui.data import Drawing
 from viscnn.ui.network3d import clicked, network3d
 
-__all__ = ["HEIGHT", "draw", "find_filter", "kept_fraction"]
+__all__ = ["HEIGHT", "draw", "find_filter", "kept_fraction", "placed", "projection"]
 
 HEIGHT = 480
 MOST_LISTED = 2000
@@ -29,6 +33,50 @@ def kept_fraction() -> float:
         "number of positions. Nothing is computed anew.",
     )
     return shown
+
+
+def projection(model: str) -> None:
+    """The select box of projections: all that are stored, the active one first shown."""
+    found = {str(each["uid"]): each for each in data.projections(model)}
+    chosen = _chosen(found)
+    if chosen is None:
+        return
+    st.session_state["projection"] = chosen
+    st.selectbox(
+        "Projection",
+        list(found),
+        key="projection",
+        format_func=lambda uid: _described(found[uid]),
+        on_change=lambda: state.update(projection=st.session_state["projection"]),
+        help="What puts filters near each other in a disc; `viscnn project` makes others. Only the page moves: "
+        "`viscnn activate` changes the places in the graph.",
+    )
+
+
+def placed(drawing: Drawing, model: str, stamp: str) -> tuple[Drawing, str]:
+    """The drawing with its filters where the view's projection puts them, and a name of these places."""
+    found = {str(each["uid"]): each for each in data.projections(model)}
+    uid = _chosen(found)
+    if uid is None:
+        return drawing, ""
+    made = str(found[uid]["createdAt"])
+    where = data.places(stamp, uid, made).reindex(drawing.filters["uid"])
+    filters = drawing.filters.assign(u=where["u"].to_numpy(), v=where["v"].to_numpy())
+    return replace(drawing, filters=filters), f"{uid}|{made}"
+
+
+def _chosen(found: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """The view's projection if it is one of the model's, else the active one."""
+    view = state.current().projection
+    if view in found:
+        return view
+    return next((uid for uid, each in found.items() if each["active"]), None)
+
+
+def _described(found: Mapping[str, Any]) -> str:
+    trust = found["trustworthiness"]
+    active = " · active" if found["active"] else ""
+    return f"{found['method']}{'' if trust is None else f' · trustworthiness {trust:.2f}'}{active}"
 
 
 def draw(drawing: Drawing, layers: pd.DataFrame, *, revision: str, legend: str, key: str, target: str | None) -> None:

@@ -46,10 +46,11 @@ def _explorer(model: str, stamp: str, circuit: dict[str, Any]) -> None:
             legend += f" and {len(drawing.identities):,} identities (addends of sums)"
         picture, panel = st.columns([3, 2], gap="medium")
         with picture:
+            shown, places = network.placed(drawing, model, stamp)
             network.draw(
-                drawing,
+                shown,
                 data.layers(stamp, model),
-                revision=f"{stamp}|{circuit['uid']}|{circuit['createdAt']}",
+                revision=f"{stamp}|{circuit['uid']}|{circuit['createdAt']}|{places}",
                 legend=legend,
                 key="circuit_network",
                 target=target_filter(str(circuit["target"])),

@@ -52,7 +52,11 @@ def _explorer(model: str, stamp: str, query: str | None) -> None:
 
 def _subgraph(model: str, stamp: str, query: str) -> data.Drawing:
     """Draw the scored subgraph of a query."""
-    keep = network.kept_fraction()
+    fraction, placing = st.columns([3, 2], gap="medium")
+    with fraction:
+        keep = network.kept_fraction()
+    with placing:
+        network.projection(model)
     found = data.subgraph(stamp, query, keep)
     drawing = data.Drawing(query, found.filters, found.kernels, found.identities)
     legend = figures.legend(
@@ -70,6 +74,7 @@ def _subgraph(model: str, stamp: str, query: str) -> data.Drawing:
 
 def _filters_only(model: str, stamp: str) -> data.Drawing:
     """Draw the filters of a model without a query."""
+    network.projection(model)
     drawing = data.unscored(stamp, model)
     legend = f"{len(drawing.filters):,} filters; kernels are drawn by their scores, once a query is run"
     _draw(drawing, model, stamp, revision=stamp, legend=legend)
@@ -78,7 +83,9 @@ def _filters_only(model: str, stamp: str) -> data.Drawing:
 
 def _draw(drawing: data.Drawing, model: str, stamp: str, *, revision: str, legend: str) -> None:
     layers = data.layers(stamp, model)
-    network.draw(drawing, layers, revision=revision, legend=legend, key="explore_network", target=None)
+    shown, places = network.placed(drawing, model, stamp)
+    revision = f"{revision}|{places}"
+    network.draw(shown, layers, revision=revision, legend=legend, key="explore_network", target=None)
 
 
 def _activate() -> None:
