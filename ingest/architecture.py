@@ -124,7 +124,7 @@ class _Reading:
         if isinstance(own, Exception):  # reading tells better why
             raise own
         if own is not None:
-            check(read, images, own)
+            check(read, own)
         module.to(torch.float32)
         return read
 

@@ -2,13 +2,16 @@
 
 import tracemalloc
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
+import neo4j
 import numpy as np
 import pytest
 
 from tests import toy
+from tests.servers import wait_until
 from viscnn import graph_scores
 from viscnn.config import Connection
 from viscnn.errors import NotInGraph, StoredDataError
@@ -22,6 +25,7 @@ from viscnn.graph_scores import (
     save_scores,
     stored_scores,
 )
+from viscnn.queries import catalogue
 
 UID = "toy/query/one"
 
@@ -126,6 +130,33 @@ def test_of_two_writers_the_later_holds_and_the_earlier_waits_for_it(
         assert names[-1] == "read/query_progress"
     assert status(graph) == "complete"
     assert graph.read("read/query_scores", uid=UID) == rows(scores(9))
+
+
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [("write/save_scores", {"rows": [{"uid": "toy/conv1/0"}]}), ("write/finish_scores", {"filters": 7})],
+)
+def test_a_writer_that_waits_for_the_query_does_not_take_back_its_name(
+    graph: Graph, found: toy.Toy, server: Connection, name: str, given: dict[str, Any]
+) -> None:
+    run = graph.stream("write/start_scores", uid=UID)[0]["run"]
+    waiting = "SHOW TRANSACTIONS YIELD status, currentQuery AS text WHERE text STARTS WITH $start RETURN status"
+    start = catalogue()[name].text[:40]
+    with (
+        neo4j.GraphDatabase.driver(server.uri, auth=(server.username, server.password)) as driver,
+        driver.session() as holder,
+        driver.session() as other,
+        ThreadPoolExecutor() as pool,
+        holder.begin_transaction() as transaction,
+    ):
+        transaction.run("MATCH (q:Query {uid: $uid}) SET q.scoresRun = 'later'", uid=UID).consume()
+        late = pool.submit(graph.write, name, uid=UID, run=run, **given)
+        wait_until(lambda: any(row["status"].startswith("Blocked") for row in other.run(waiting, start=start)))
+        transaction.commit()
+        assert [row for row in late.result() if row.get("mine", True)] == []
+    named = graph.fetch("MATCH (q:Query {uid: $uid}) RETURN q.scoresRun", {"uid": UID}, limit=1, timeout=10)
+    assert named.rows[0][0] == "later"
+    assert graph.read("read/query_progress", uid=UID)[0]["scored"] == 0
 
 
 def test_a_writer_that_is_gone_is_waited_for_a_while_only(graph: Graph, found: toy.Toy, server: Connection) -> None:

@@ -8,7 +8,7 @@
 
 CYPHER 25
 MATCH (q:Query {uid: $uid})
-SET q.scoresRun = q.scoresRun  // takes the query's lock: who begins another writing waits, or has begun it
+SET q.uid = q.uid  // takes the query's lock: who begins another writing waits, or has begun it
 WITH q
 WHERE q.scoresRun = $run
 WITH q, COUNT { (q)-[:SCORED]->() } AS written

@@ -8,7 +8,7 @@
 
 CYPHER 25
 OPTIONAL MATCH (q:Query {uid: $uid})
-SET q.scoresRun = q.scoresRun  // takes the query's lock: who begins another writing waits, or has begun it
+SET q.uid = q.uid  // takes the query's lock: who begins another writing waits, or has begun it
 WITH q, coalesce(q.scoresRun = $run, false) AS mine
 CALL (q, mine) {
   UNWIND CASE WHEN mine THEN $rows ELSE [] END AS row

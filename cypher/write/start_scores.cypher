@@ -9,7 +9,7 @@ CYPHER 25
 MATCH (q:Query {uid: $uid})
 WITH q, q.uid AS uid, randomUUID() AS run
 CALL (q, run) {
-  SET q.scoresRun = q.scoresRun  // takes the query's lock, so that the status is read after an earlier writer's commit
+  SET q.uid = q.uid  // takes the query's lock, so that the status is read after an earlier writer's commit
   WITH q, run
   WHERE $replace OR q.status <> 'complete'
   SET q.status = 'scoring', q.scoresRun = run, q.scoresStamp = null
@@ -17,7 +17,7 @@ CALL (q, run) {
 OPTIONAL MATCH (q)-[old:SCORED]->()
 CALL (uid, run, old) {
   MATCH (q:Query {uid: uid})
-  SET q.scoresRun = q.scoresRun  // the same for the name of the writing
+  SET q.uid = q.uid  // the same for the name of the writing
   WITH q, run, old
   WHERE q.scoresRun = run AND old IS NOT NULL
   DELETE old
