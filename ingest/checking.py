@@ -71,12 +71,12 @@ def expected(own: nn.Module, images: Tensor) -> Expected | ModelError:
     single = torch.cat(alone)
     changes = [difference(nudged[n : n + 1], together[n : n + 1]) for n in range(len(images))]
     steady = [n for n, change in enumerate(changes) if not STEADY < change < float("inf")]
+    if not steady:
+        return SomethingElse("rounding alone changes the model's output beyond all measure: it cannot be checked")
     if single.shape != together.shape or difference(together[steady], single[steady]) > TOLERANCE:
         return SomethingElse(
             "two runs on the same image differ, alone and in a batch: the model mixes the images of a batch"
         )
-    if not steady:
-        return SomethingElse("rounding alone changes the model's output beyond all measure: it cannot be checked")
     return Expected(images[steady], together[steady])
 
 

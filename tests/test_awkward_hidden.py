@@ -347,3 +347,17 @@ def test_mixing_again_and_again_is_refused_in_time() -> None:
 
     norms = partial(nn.ModuleList, [nn.GroupNorm(1, 4 + each) for each in range(12)])
     assert_refused_here(net(function, b=conv(4, 3, padding=1), norms=norms), r"more than 2,000 operations")
+
+
+@pytest.mark.parametrize("rounds", [26, 70])
+def test_networks_that_enlarge_rounding(rounds: int) -> None:
+    def function(own: Any, x: Tensor) -> Any:
+        z = own.a(x).sigmoid()
+        for _ in range(rounds):
+            z = 0.9 - 1.9 * z.abs()  # each nearly doubles a difference
+        return own.d(z)
+
+    if rounds < 50:  # a double has 52 bits
+        read_architecture(net(function), SHAPE)
+    else:
+        assert_refused_here(net(function), "rounding alone changes the model's output")
