@@ -140,8 +140,8 @@ def as_markdown(found: Results) -> str:
         "",
         f"No CNNs, and not here: {', '.join(others)} (`viscnn ingest` refuses them by name).",
         "",
-        f"torch {torch.__version__}, torchvision {torchvision.__version__}, {platform.machine()}, one thread; the seconds are "
-        "those of both proofs, with other work on the machine.",
+        f"torch {torch.__version__}, torchvision {torchvision.__version__}, {platform.machine()}, one thread.",
+        "The seconds are those of both proofs, with other work on the machine.",
         "",
         "| builder | input | layers | sums | gates | kernels | proof | rows | Neo4j | output | seconds |",
         "| --- | ---: | ---: | ---: | ---: | ---: | --- | ---: | ---: | ---: | ---: |",
