@@ -3,9 +3,9 @@
     python benchmarks/projection_pictures.py [NET=LAYER ...] [--per-class 50] [--folder docs/images]
 
 For every net (by default cifar10=conv4 and googlenet-bvlc=inception_4d_3x3, of $VISCNN_DATA) two files:
-`projections-NET.png` shows one layer by every method, a row each, its filters coloured by their best class and by the eccentricity and the
-polar angle that they had before smoothing; `discs-NET.png` shows all layers by `class-umap`, coloured by best class,
-the discs' areas in proportion to their filters. Vectors are kept in the cache folder.
+`projections-NET.png` shows one layer by every method, a row each, its filters coloured by their best class and by the
+eccentricity and the polar angle that they had before smoothing; `discs-NET.png` shows all layers by `class-umap`,
+coloured by best class, the discs' areas in proportion to their filters. Vectors are kept in the cache folder.
 """
 
 import argparse
