@@ -25,10 +25,12 @@ from viscnn.config import cache_folder
 from viscnn.engine.bundle import Bundle
 from viscnn.engine.profiles import class_profiles
 from viscnn.engine.projections.layer import place
-from viscnn.engine.projections.project import METHODS
+from viscnn.engine.projections.project import METHODS as ALL
 from viscnn.engine.projections.sources import exemplar_vectors, kernel_vectors
 
 NETS = ("cifar10", "googlenet-bvlc")
+METHODS = {name: how for name, how in ALL.items() if how[0] != "visualisations"}
+"""Those that need no rendered visualisations."""
 SEED, FOLDS, SMALLEST = 0, 5, 16
 CIFAR_VEHICLES = ("airplane", "automobile", "ship", "truck")
 IMAGENET_ANIMALS = 398

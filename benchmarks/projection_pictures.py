@@ -27,9 +27,11 @@ from projection_meaning import SEED, images, vectors
 
 from viscnn.engine.bundle import Bundle
 from viscnn.engine.projections.layer import LayerPlaces, place
-from viscnn.engine.projections.project import METHODS
+from viscnn.engine.projections.project import METHODS as ALL
 
 NETS = ("cifar10=conv4", "googlenet-bvlc=inception_4d_3x3")
+METHODS = {name: how for name, how in ALL.items() if how[0] != "visualisations"}
+"""Those that need no rendered visualisations."""
 INCHES, DPI, DOT = 1.7, 80, 9
 Points = NDArray[np.float64]
 Colours = dict[str, Any]

@@ -1,9 +1,10 @@
 """A model ready to run: its architecture, classes, preprocessing and images, built from the local registry."""
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from viscnn.engine.images import ImageCollection
+from viscnn.engine.images import ImageCollection, OwnSet
 from viscnn.engine.labels import class_indices
 from viscnn.engine.preprocess import Preprocess
 from viscnn.engine.sources import open_source
@@ -14,14 +15,20 @@ from viscnn.ingest.load import is_stored
 from viscnn.ingest.registry import registered
 from viscnn.ingest.zoo import build, class_names
 
-__all__ = ["Bundle", "load_bundle", "stored_bundle"]
+__all__ = ["Bundle", "load_bundle", "open_images", "own_sets", "stored_bundle"]
 
 PICTURE_CHANNELS = (1, 3)
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """Everything that scoring needs of a model; images are opened when first asked for."""
+    """Everything that scoring needs of a model; images are opened when first asked for.
+
+    Attributes:
+        images: the image source, if there is one.
+        own: image sets of one's own, which are added to those of the source.
+        opener: opens the source; one that remembers spares a second look at all its files.
+    """
 
     name: str
     architecture: Architecture = field(repr=False)
@@ -29,18 +36,14 @@ class Bundle:
     preprocess: Preprocess
     weights_hash: str
     images: str | None
+    own: tuple[OwnSet, ...] = field(default=(), repr=False)
+    opener: Callable[[str], ImageCollection] = field(default=open_source, repr=False)
 
     @cached_property
     def collection(self) -> ImageCollection:
         """The images of the model; raises ImagesError when none are registered, or it has not 1 or 3 channels."""
         channels = self.architecture.input_shape[0]
-        if channels not in PICTURE_CHANNELS:
-            raise ImagesError(f"model {self.name!r} has {channels} input channels, and pictures have 1 or 3")
-        if self.images is None:
-            raise ImagesError(
-                f"model {self.name!r} has no images; give them with --images FOLDER (or when ingesting it)"
-            )
-        return open_source(self.images)
+        return open_images(self.name, channels, self.images, self.opener).with_sets(self.own)
 
     def class_numbers(self) -> list[int | None]:
         """Per image of the collection the number of its class, None where its label is no class of the model."""
@@ -49,6 +52,23 @@ class Bundle:
     @cached_property
     def _class_numbers(self) -> list[int | None]:
         return class_indices(self.collection.items, self.classes)
+
+
+def open_images(
+    model: str, channels: int, images: str | None, opener: Callable[[str], ImageCollection] = open_source
+) -> ImageCollection:
+    """The images of a model; raises ImagesError when it has none, or its channels are not those of pictures."""
+    if channels not in PICTURE_CHANNELS:
+        raise ImagesError(f"model {model!r} has {channels} input channels, and pictures have 1 or 3")
+    if images is None:
+        raise ImagesError(f"model {model!r} has no images; give them with --images FOLDER (or when ingesting it)")
+    return opener(images)
+
+
+def own_sets(graph: Graph, name: str) -> tuple[OwnSet, ...]:
+    """The stored image sets of one's own of a model; their paths are compared with those of its images, no more."""
+    rows = graph.read("read/own_image_sets", model=name, paths=True)
+    return tuple(OwnSet(str(row["name"]), tuple(map(str, row["paths"])), str(row["hash"])) for row in rows)
 
 
 def load_bundle(name: str, weights_hash: str, *, images: str | None = None, check: bool = False) -> Bundle:
@@ -80,7 +100,7 @@ def load_bundle(name: str, weights_hash: str, *, images: str | None = None, chec
 
 
 def stored_bundle(graph: Graph, name: str, weights_hash: str, *, images: str | None = None) -> Bundle:
-    """`load_bundle`, and a check that the graph holds all its layers as they are here.
+    """`load_bundle` with the image sets of one's own, and a check that the graph holds all its layers as they are here.
 
     Raises:
         NotInGraph: as `load_bundle`, or the layers have changed; the message names the way out.
@@ -88,5 +108,5 @@ def stored_bundle(graph: Graph, name: str, weights_hash: str, *, images: str | N
     for check in (False, True):  # ingest has checked it already: that it is the same is nearly always enough
         bundle = load_bundle(name, weights_hash, images=images, check=check)
         if is_stored(graph, name, bundle.architecture):
-            return bundle
+            return replace(bundle, own=own_sets(graph, name))
     raise NotInGraph(f"the layers of model {name!r} have changed since it was ingested; use --replace")

@@ -15,8 +15,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from typing import Annotated, Any
@@ -26,8 +26,9 @@ from typer.main import get_command
 
 from viscnn import server
 from viscnn.config import environment_connection
-from viscnn.engine.bundle import load_bundle, stored_bundle
+from viscnn.engine.bundle import load_bundle, own_sets, stored_bundle
 from viscnn.engine.distributed import Processes, processes
+from viscnn.engine.images import OwnSet
 from viscnn.engine.meeting import PATIENCE
 from viscnn.engine.run import QueryReport, QuerySpec, run_queries, score_queries
 from viscnn.engine.scoring import Running
@@ -64,13 +65,21 @@ def run(group: Processes, task: Task) -> list[QueryReport]:
     running = Running(group=group, progress=progress, workers=task.workers)
     if group.rank == 0 and task.graph:
         with Graph(environment_connection() or server.connection()) as graph:
-            weights_hash = group.first(_weights_hash(graph, task.model))
+            weights_hash = _weights_hash(graph, task.model)
+            group.first(_stored(weights_hash, own_sets(graph, task.model)))
             bundle = stored_bundle(graph, task.model, weights_hash, images=task.images)
             return run_queries(graph, bundle, task.queries, activate=task.activate, running=running)
-    own = "" if group.rank else registered(task.model).weights_hash
-    bundle = load_bundle(task.model, group.first(own), images=task.images)
+    said = "" if group.rank else _stored(registered(task.model).weights_hash, ())
+    weights_hash, own = json.loads(group.first(said))
+    bundle = load_bundle(task.model, weights_hash, images=task.images)
+    bundle = replace(bundle, own=tuple(OwnSet(name, tuple(paths), of) for name, paths, of in own))
     reports = score_queries(bundle, task.queries, running=running)
     return [] if group.rank else reports
+
+
+def _stored(weights_hash: str, own: Iterable[OwnSet]) -> str:
+    """What the other processes must know of the graph: the model's weights, and the image sets of one's own."""
+    return json.dumps([weights_hash, [[each.name, each.paths, each.images_hash] for each in own]])
 
 
 def _weights_hash(graph: Graph, model: str) -> str:

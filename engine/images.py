@@ -5,14 +5,14 @@ A collection is read from a source (module `sources`); it lists and hashes every
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Literal, Protocol, Self
+from typing import Any, Literal, Protocol, Self
 
 from PIL import Image
 
-from viscnn.engine.names import Names, composed, quote
+from viscnn.engine.names import Names, composed, quote, synonyms
 from viscnn.errors import ExpressionError, ImagesError, nearest
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "Found",
     "ImageCollection",
     "ImageItem",
+    "OwnSet",
     "Part",
     "Picture",
     "images_hash",
@@ -31,6 +32,9 @@ Part = Literal["score", "check"]
 OVERALL = "overall"
 SCORE_SHARE = 0.7
 _MOST_SUGGESTED = 5000  # difflib takes a second for more names
+MOST_OWN_IMAGES = 10_000
+"""Of one image set of one's own: its paths are stored in the graph, in one property."""
+_MOST_CHARACTERS = 200
 
 
 class Picture(Protocol):
@@ -73,6 +77,21 @@ class Found:
     name: str
     indices: tuple[int, ...]
     single: bool
+
+
+@dataclass(frozen=True)
+class OwnSet:
+    """An image set that a person has made of images of a collection.
+
+    Attributes:
+        name: what expressions call it.
+        paths: of its images, as the collection spells them, in its order; only compared, never opened.
+        images_hash: SHA-256 over the images' hashes: other images of the same paths are another set.
+    """
+
+    name: str
+    paths: tuple[str, ...]
+    images_hash: str
 
 
 def part_of(image_hash: str) -> Part:
@@ -128,6 +147,8 @@ class ImageCollection:
         aliases: other names of the sets, such as wnids.
         reader: gives one image, not yet decoded, by its position.
         source: what the images were read from, for messages.
+        own: names of the image sets that are not of the source but a person's own (`with_sets`).
+        left_out: why sets of one's own are not among `sets`, by name.
     """
 
     items: tuple[ImageItem, ...]
@@ -136,6 +157,8 @@ class ImageCollection:
     aliases: Mapping[str, tuple[str, ...]] = field(repr=False)
     reader: Callable[[int], Picture] = field(repr=False)
     source: str
+    own: tuple[str, ...] = ()
+    left_out: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(
@@ -177,6 +200,80 @@ class ImageCollection:
         """Names of the image sets, `overall` first."""
         return tuple(self.sets)
 
+    def with_sets(self, own: Iterable[OwnSet]) -> Self:
+        """The same images, with image sets of one's own besides those of the source.
+
+        A set whose images are not all here, or are others now, is left out, and so is one whose name means something
+        here: where it is asked for, `find` says why.
+        """
+        made = self
+        for each in own:
+            found = [self._by_path[0].get(path, []) for path in each.paths]
+            indices = tuple(sorted(index for same in found for index in same[:1]))
+            absent = [path for path, same in zip(each.paths, found, strict=True) if len(same) != 1]
+            if absent:
+                why = f"{len(absent)} of its {len(found)} images are not in {self.source} ({absent[0]})"
+            elif images_hash([self.items[index] for index in indices]) != each.images_hash:
+                why = f"its images in {self.source} have changed since it was saved"
+            else:
+                why = made._taken(each.name)
+            if why:
+                made = made._changed(left_out={**made.left_out, each.name: why})
+            else:
+                made = made._changed(sets={**made.sets, each.name: indices}, own=(*made.own, each.name))
+        return made
+
+    def _changed(self, **changes: Any) -> Self:
+        """The same images with other sets; what was worked out about them alone (there may be a million) is kept."""
+        made = replace(self, **changes)
+        made.__dict__["_by_path"] = self._by_path
+        return made
+
+    def own_set(self, name: str, paths: Sequence[str]) -> OwnSet:
+        """Some of the images as an image set of one's own, which `with_sets` takes.
+
+        Args:
+            name: any text that means nothing in this collection yet.
+            paths: of images, or their file names, as `find` knows them; one that is named twice counts once.
+
+        Raises:
+            ImagesError: the name is empty, too long, or taken; there are no images, or too many.
+            ExpressionError: there is no such image.
+        """
+        called = composed(name).strip()
+        if not called or len(called) > _MOST_CHARACTERS or not called.isprintable():
+            raise ImagesError(f"{name[:40]!r} is no name: give 1 to {_MOST_CHARACTERS} printable characters")
+        taken = self._taken(called)
+        if taken:
+            raise ImagesError(f"an image set cannot be called {called!r}: {taken}; choose another name")
+        indices = sorted({self._image(path) for path in paths})
+        if not 0 < len(indices) <= MOST_OWN_IMAGES:
+            raise ImagesError(f"image set {called!r} would have {len(indices)} images; give 1 to {MOST_OWN_IMAGES:,}")
+        items = [self.items[index] for index in indices]
+        return OwnSet(called, tuple(composed(item.path) for item in items), images_hash(items))
+
+    def _taken(self, name: str) -> str:
+        """What a name, or a part of it between commas, means already; an empty text when it is free."""
+        for part in dict.fromkeys((name, *synonyms(name))):
+            found = self._set_names.lookup(part)
+            if found:
+                set_name = self.names()[found[0]]
+                return f"{part!r} means {'your' if set_name in self.own else 'the'} image set {quote(set_name)}"
+            images = self._images_called(part)
+            if images:
+                return f"{part!r} means the image {self.items[images[0]].path}"
+        return ""
+
+    def _image(self, name: str) -> int:
+        """Position of the one image of a path or file name."""
+        found = self._images_called(name)
+        if len(found) == 1:
+            return found[0]
+        known = self.find(name)  # says what is nearest, or lists them where they are several
+        if not known.single:
+            raise ImagesError(f"{name!r} is an image set of {self.source}; name its images, one by one")
+        return known.indices[0]
+
     def read(self, index: int) -> Image.Image:
         """Decode one image.
 
@@ -184,6 +281,10 @@ class ImageCollection:
             ImagesError: names the path; the image is corrupt, gone, or outside the source's root.
         """
         return self.reader(index).decode()
+
+    def is_set(self, name: str) -> bool:
+        """Whether a name means one image set, by whatever way of writing it."""
+        return len(self._set_names.lookup(name)) == 1
 
     def find(self, name: str) -> Found:
         """The image set that `name` means, else the image whose path or file name it is.
@@ -198,7 +299,7 @@ class ImageCollection:
         if not found:
             found = [Found(self.items[each].path, (each,), single=True) for each in self._images_called(name)]
         if not found:
-            raise ExpressionError(self._unknown(name))
+            raise ExpressionError(self._unusable(name) or self._unknown(name))
         if len(found) > 1:
             kind = "images" if found[0].single else "image sets"
             listed = ", ".join(quote(each.name) for each in found[:5]) + (", ..." if len(found) > 5 else "")
@@ -256,6 +357,12 @@ class ImageCollection:
         exact, file, lenient = self._by_path
         key = composed(name).removeprefix("./")
         return exact.get(key) or file.get(key) or lenient.get(key.casefold(), [])
+
+    def _unusable(self, name: str) -> str:
+        """Why a set of one's own of that name is left out; an empty text when there is none."""
+        names = tuple(self.left_out)
+        found = Names((each, ()) for each in names).lookup(name)
+        return "".join(f"your image set {names[at]!r} cannot be used: {self.left_out[names[at]]}" for at in found[:1])
 
     def _unknown(self, name: str) -> str:
         left, slash, right = name.rpartition("/")

@@ -326,4 +326,5 @@ def drop_model(graph: Graph, name: str, *, missing_ok: bool = False, advise: Adv
 def _drop(graph: Graph, name: str) -> None:
     graph.write("write/mark_dropping", model=name)
     graph.stream("write/drop_kernels", model=name)
+    graph.stream("write/drop_exemplars", model=name)
     graph.stream("write/drop_nodes", model=name)

@@ -1,5 +1,7 @@
 """A page with a made-up network for the tests of the 3-D component: `?size=large&kernels=5000&theme=...`."""
 
+from typing import Literal, cast
+
 import numpy as np
 import pandas as pd
 import streamlit as st
@@ -74,6 +76,7 @@ def main() -> None:
             selected_revision=revision,
             layers=["input", *(f"conv{i} · {size}" for i, size in enumerate(sizes) if i)],
             legend=f"{len(kernels):,} of {len(kernels) * 7:,} kernels drawn",
+            palette=cast(Literal["signs", "safe", "comparison"], st.query_params.get("palette", "signs")),
             on_select=lambda: state.update(clicked=clicked()),
         )
         state["chosen"], state["seen"] = chosen, revision

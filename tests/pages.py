@@ -10,7 +10,19 @@ from streamlit.testing.v1 import AppTest
 
 from viscnn.ui.state import View
 
-__all__ = ["APP", "PAGES", "click_in_network", "errors", "opened", "press", "tables", "texts", "type_in", "view_of"]
+__all__ = [
+    "APP",
+    "PAGES",
+    "click_in_network",
+    "errors",
+    "fields",
+    "opened",
+    "press",
+    "tables",
+    "texts",
+    "type_in",
+    "view_of",
+]
 
 APP = Path(__file__).parent.parent / "ui" / "app.py"
 
@@ -19,6 +31,12 @@ def circuit_page() -> None:
     from viscnn.ui.views import circuit
 
     circuit.page()
+
+
+def compare_page() -> None:
+    from viscnn.ui.views import compare
+
+    compare.page()
 
 
 def cypher_page() -> None:
@@ -33,7 +51,19 @@ def models_page() -> None:
     models.page()
 
 
-PAGES: dict[str, Callable[[], None]] = {"circuit": circuit_page, "cypher": cypher_page, "models": models_page}
+def filter_page() -> None:
+    from viscnn.ui.views import filter as one_filter
+
+    one_filter.page()
+
+
+PAGES: dict[str, Callable[[], None]] = {
+    "circuit": circuit_page,
+    "compare": compare_page,
+    "cypher": cypher_page,
+    "filter": filter_page,
+    "models": models_page,
+}
 
 
 def opened(name: str, view: View | None = None) -> AppTest:
@@ -81,6 +111,17 @@ def tables(page: AppTest) -> tuple[dict[str, Any], pa.Table, pa.Table]:
         for name in ("nodes", "kernels")
     )
     return sent["cfg"], nodes, kernels
+
+
+def fields(page: AppTest) -> tuple[dict[str, Any], Any]:
+    """What the image and the activation map beside it are sent: settings, and the map's values."""
+    for each in page.get("bidi_component"):
+        mixed = each.proto.mixed
+        found = json.loads(mixed.json)
+        if "values" in found:
+            blob = mixed.arrow_blobs[found["values"]["__streamlit_arrow_ref__"]].data
+            return found["cfg"], pa.ipc.open_stream(blob).read_all()["value"].to_numpy()
+    raise AssertionError("no activation map is shown")
 
 
 def click_in_network(page: AppTest, value: dict[str, Any]) -> AppTest:

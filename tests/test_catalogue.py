@@ -239,7 +239,7 @@ def test_lists_and_counts(graph: Graph, stored: toy.Toy) -> None:
     assert [counts[key] for key in ("feeds", "sums", "identities", "logits")] == [2, 0, 0, 0]
     assert [row["uid"] for row in graph.read("read/filters")][:2] == ["toy/input/gray", "toy/conv1/0"]
     assert [row["name"] for row in graph.read("read/layers")] == ["input", "conv1", "conv2"]
-    assert [row["name"] for row in graph.read("read/image_sets")] == ["overall", "ant", "bee", "cat"]
+    assert [row["name"] for row in graph.read("read/image_sets")] == ["overall", "ant", "bee", "cat", "my ants"]
     assert [(row["uid"], row["active"]) for row in graph.read("read/queries")] == [
         ("toy/query/two", False),
         ("toy/query/one", True),

@@ -13,12 +13,12 @@ import pytest
 from tests.sources import LAYERS, ROOT, SHIPPED, parse
 
 ORDER: list[set[str]] = [
-    {"errors", "progress"},
+    {"errors", "progress", "colours"},
     {"config", "schema"},
     {"queries"},
     {"graph"},
     {"adhoc", "server", "subgraph"},
-    {"ingest"},
+    {"ingest", "diagram", "comparison"},
     {"engine"},
     {"session", "py2neo", "doctor"},
     {"api"},
@@ -29,7 +29,7 @@ ORDER: list[set[str]] = [
     {"main"},
 ]
 RANKS = {name: rank for rank, names in enumerate(ORDER) for name in names}
-UI_MAY_IMPORT = {"api", "errors", "queries", "ui", "config", "progress"}
+UI_MAY_IMPORT = {"api", "colours", "errors", "queries", "ui", "config", "progress"}
 NOT_IN_UI = {"torch", "torchvision", "neo4j", "py2neo"}
 ONLY_IMPORTER = {"neo4j": "viscnn/graph.py", "py2neo": "viscnn/py2neo_adapter.py"}
 HEAVY = ("torch", "torchvision", "neo4j", "streamlit", "pandas", "scipy", "umap", "numba", "matplotlib")

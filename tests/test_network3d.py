@@ -13,7 +13,8 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 from streamlit.testing.v1 import AppTest
 
-from tests.browser import PATIENCE_MS, chromium, new_page, serve
+from tests.browser import chromium, new_page, serve
+from tests.drawn import ask, click_on, drawn, until
 from tests.pages import tables
 from viscnn.errors import StoredDataError
 from viscnn.ui.network3d import network3d
@@ -71,7 +72,7 @@ def test_tables_travel_in_small_types() -> None:
     assert cfg == {
         "revision": "105-600", "selected": None, "selectedRevision": 0, "height": 620,
         "layers": ["input", "conv1 · 16", "conv2 · 24", "conv3 · 32", "conv4 · 32"],
-        "legend": "600 of 4,200 kernels drawn",
+        "legend": "600 of 4,200 kernels drawn", "palette": "signs",
     }  # fmt: skip
 
 
@@ -183,34 +184,6 @@ def page(browser: Browser) -> Iterator[Page]:
     with new_page(browser) as (opened, problems):
         yield opened
     assert problems == []
-
-
-def drawn(page: Page, address: str) -> Locator:
-    """The canvas, once its first picture is there."""
-    page.goto(address)
-    canvas = page.get_by_test_id("network3d")
-    expect(canvas).to_be_visible(timeout=PATIENCE_MS)
-    until(page, canvas, "n => n.frames > 0")
-    canvas.scroll_into_view_if_needed()
-    return canvas
-
-
-def until(page: Page, canvas: Locator, condition: str) -> None:
-    """Wait until a function of the component's instance is true."""
-    for _ in range(PATIENCE_MS // 100):
-        if ask(canvas, condition):
-            return
-        page.wait_for_timeout(100)
-    raise AssertionError(f"never true: {condition}")
-
-
-def ask(canvas: Locator, function: str) -> Any:
-    return canvas.evaluate(f"canvas => ({function})(canvas.__network)")
-
-
-def click_on(canvas: Locator, pixel: str) -> None:
-    place = ask(canvas, pixel)
-    canvas.click(position={"x": place["x"], "y": place["y"]})
 
 
 def test_everything_is_in_view_and_painted(page: Page, address: str) -> None:

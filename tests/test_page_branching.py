@@ -9,7 +9,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from tests import page_nets
-from tests.pages import click_in_network, errors, opened, press, tables, texts, view_of
+from tests.pages import click_in_network, errors, fields, opened, press, tables, texts, view_of
 from viscnn.api import VISCNN
 from viscnn.config import Connection
 from viscnn.graph import Graph
@@ -116,7 +116,7 @@ def test_a_sum_shows_its_addends_instead_of_kernels(viscnn: VISCNN, query: str) 
     assert "**Addends** · 2" in shown
     assert "Top incoming kernels" not in shown
     assert ">Bias<" not in shown
-    assert f'alt="activation map of {ADD}"' in shown
+    assert fields(page)[0]["mapAlt"] == f"activation map of {ADD}"
     stored = viscnn.incoming_kernels(ADD, query=query, limit=9)
     assert {each["source"] for each in stored} == {"branching/stem/3", "branching/block.back/3"}
     labels = [each.label for each in page.button]
@@ -184,7 +184,7 @@ def test_a_model_that_ends_in_two_layers_offers_both(server: Connection) -> None
 
 
 def test_a_circuit_through_a_sum(viscnn: VISCNN, query: str) -> None:
-    page = opened("circuit", View(model="branching", query=query))
+    page = opened("circuit", View(model="branching", query=query, drawing="network"))
     page.selectbox(key="target").set_value("class:three")
     page.text_input(key="circuit_input").set_value("three")
     page.select_slider(key="circuit_keep").set_value(0.3)

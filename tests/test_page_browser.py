@@ -120,8 +120,9 @@ def test_main_path(browser: Browser, address: str, viscnn: VISCNN) -> None:
         best = best_filter(viscnn, query["uid"])
         click_filter(page, best)
         seen(page.get_by_role("heading", name=best))
-        kernels = page.get_by_alt_text(f"to {best}")
+        kernels = page.locator(f"[alt^='kernel '][alt$='to {best}']")
         expect(kernels).to_have_count(8, timeout=PATIENCE_MS)
+        expect(page.locator(f"[alt^='edge map'][alt$='to {best}']")).to_have_count(8, timeout=PATIENCE_MS)
         seen(page.get_by_alt_text(f"activation map of {best}"))
         assert kernels.first.evaluate("image => image.naturalWidth") == 3
         shoot(page, "filter")
@@ -129,7 +130,7 @@ def test_main_path(browser: Browser, address: str, viscnn: VISCNN) -> None:
         source = viscnn.incoming_kernels(best, query=query["uid"], limit=1)[0]["source"]
         page.get_by_role("button", name=source.removeprefix("mnist/"), exact=True).click()
         seen(page.get_by_text("Kernel into"))
-        kernel = page.get_by_alt_text(f"kernel {source} to {best}")
+        kernel = page.locator(f"[alt='kernel {source} to {best}']")
         expect(kernel).to_have_count(1, timeout=PATIENCE_MS)  # until the filter's panel has gone, there are two
         seen(kernel)
         shoot(page, "kernel")
@@ -180,6 +181,7 @@ def circuit(page: Page, target: str) -> None:
     page.get_by_role("button", name="Extract circuit").click()
     seen(page.get_by_text("Pearson r, circuit"))
     seen(page.get_by_text("r, random"))
+    page.get_by_role("radio", name="3-D network").click()
     seen(page.get_by_text("kernels of the circuit"))
     assert ask(network(page), "n.network.kernels.count") > 0
     shoot(page, "circuit")

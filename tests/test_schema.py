@@ -27,6 +27,7 @@ def stored(graph: Graph) -> Iterator[list[str]]:
         load_model(graph, "schema-built", zoo, made, heads=True, replace=True)
         viscnn.ingest("mnist", name="schema-mnist", replace=True)
         viscnn.circuit("schema-mnist/conv2/1", model="schema-mnist", keep=0.5, max_images=20, check_images=30)
+        viscnn.find_exemplars("schema-mnist", count=2, max_images=10)
         yield MODELS
         for name in MODELS:
             viscnn.drop(name)

@@ -22,6 +22,7 @@ from viscnn.config import Connection
 from viscnn.engine.bundle import Bundle
 from viscnn.engine.preprocess import Preprocess
 from viscnn.graph import Graph
+from viscnn.graph_exemplars import Exemplars, save_exemplars
 from viscnn.graph_projections import save_profiles
 from viscnn.graph_scores import activate_scores, save_importance
 from viscnn.ingest.architecture import Architecture, read_architecture
@@ -163,6 +164,31 @@ def write_scores(graph: Graph, uid: str, rows: list[dict[str, Any]]) -> int:
     return int(graph.write("write/finish_scores", uid=uid, run=run, filters=len(rows))[0]["written"])
 
 
+def exemplars(name: str, architecture: Architecture, *, key: str = "of-the-toy", images: int = 2) -> Exemplars:
+    """Exemplars as lists: of so many images every filter likes `1.png` best, then `2.png`, and the last one least."""
+    paths = [f"{number}.png" for number in range(1, images + 1)]
+    uids = [f"{name}/image/{path}" for path in paths]
+    values = [float(images - number) for number in range(images)]
+    return Exemplars(
+        key=key,
+        looked_at=12,
+        count=images,
+        filters=sum(layer.filters for layer in architecture.layers),
+        images=[{"uid": f"{name}/image/{path}", "path": path, "label": "ant", "hash": path} for path in paths],
+        rows=[
+            {
+                "uid": f"{name}/{layer.name}/{channel}",
+                "images": uids + uids[::-1],
+                "activations": values + [-value for value in values],
+                "rows": [channel] * 2 * images,
+                "columns": [0] * 2 * images,
+            }
+            for layer in architecture.layers
+            for channel in range(layer.filters)
+        ],
+    )
+
+
 @dataclass(frozen=True)
 class Toy:
     """The toy graph: its network, and the rows of its two queries' scores."""
@@ -182,8 +208,10 @@ def toy_graph(graph: Graph) -> Iterator[Toy]:
         activate_scores(graph, "toy/query/one")
         profiles = [(f"toy/{layer.name}", np.eye(layer.filters, 3)) for layer in architecture.layers]
         save_profiles(graph, "toy", profiles, CLASSES, profiles="of-the-toy", images=12)
+        save_exemplars(graph, "toy", exemplars("toy", architecture))
         sets = [{"name": each, "images": 4, "hash": f"hash-{each}"} for each in ("overall", *CLASSES)]
         graph.write("write/save_image_sets", model="toy", rows=sets)
+        graph.write("write/save_own_image_set", model="toy", name="my ants", hash="mine", paths=["ant/1.png"])
         graph.write(
             "write/save_circuit",
             uid="toy/circuit/one",

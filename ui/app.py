@@ -3,7 +3,8 @@
 import streamlit as st
 
 from viscnn.ui import figures
-from viscnn.ui.views import circuit, cypher, explore, models
+from viscnn.ui.views import circuit, compare, cypher, explore, models
+from viscnn.ui.views import filter as one_filter
 
 # Streamlit's own margins leave a third of a small screen empty; the panel scrolls beside the picture
 STYLE = """<style>
@@ -19,7 +20,9 @@ def main() -> None:
     st.html(STYLE)
     pages = [
         st.Page(explore.page, title="Explore", icon=":material/hub:", url_path="explore", default=True),
+        st.Page(one_filter.page, title="Filter", icon=":material/filter_center_focus:", url_path="filter"),
         st.Page(circuit.page, title="Circuit", icon=":material/account_tree:", url_path="circuit"),
+        st.Page(compare.page, title="Compare", icon=":material/compare:", url_path="compare"),
         st.Page(cypher.page, title="Cypher", icon=":material/terminal:", url_path="cypher"),
         st.Page(models.page, title="Models", icon=":material/layers:", url_path="models"),
     ]

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import pandas as pd
@@ -20,7 +20,12 @@ from viscnn.config import environment_connection
 from viscnn.progress import Progress
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from viscnn.comparison import Comparison
     from viscnn.engine.circuit import CircuitReport
+    from viscnn.engine.one_image import KernelMaps, Picture, Response
+    from viscnn.engine.receptive import LayerFields
     from viscnn.engine.run import QueryReport
     from viscnn.graph import Table
     from viscnn.ingest.load import LoadReport
@@ -33,7 +38,11 @@ __all__ = [
     "begun_activation",
     "circuit_drawing",
     "circuit_properties",
+    "class_profile",
+    "comparison",
+    "decoded",
     "ends",
+    "filter_scores",
     "forget_activation",
     "image",
     "image_paths",
@@ -41,17 +50,22 @@ __all__ = [
     "incoming",
     "ingest",
     "input_channel",
+    "intervene",
+    "kernel_maps",
     "layers",
     "models",
+    "outgoing",
     "places",
     "projections",
     "properties",
+    "receptive_fields",
     "reconnect",
     "run_circuit",
     "run_named",
     "run_query",
     "run_text",
     "session",
+    "similar_filters",
     "stamp",
     "subgraph",
     "unscored",
@@ -203,6 +217,12 @@ def subgraph(stamp: str, query: str, keep: float) -> "Subgraph":
     return session().subgraph(query, keep=keep, limit=LIMIT)
 
 
+@st.cache_data(show_spinner="Comparing", max_entries=16)
+def comparison(stamp: str, first: str, second: str, keep: float) -> "Comparison":
+    """Two queries at one kept fraction, at most LIMIT kernels each."""
+    return session().compare(first, second, keep=keep, limit=LIMIT)
+
+
 @st.cache_data(show_spinner="Pulling the filters", max_entries=8)
 def unscored(stamp: str, model: str) -> Drawing:
     """All filters of a model that has no query yet, without scores and kernels."""
@@ -217,6 +237,31 @@ def incoming(stamp: str, filter_uid: str, query: str | None) -> pd.DataFrame:
     """All kernels into a filter (of a sum its addends) with their weights, by a query's scores, else by l1."""
     columns = ["source", "input", "score", "l1", "l2", "signRatio", "sign", "weights"]
     return pd.DataFrame(session().incoming_kernels(filter_uid, query=query, limit=_EVERYTHING), columns=columns)
+
+
+@st.cache_data(show_spinner=False, max_entries=256)
+def outgoing(stamp: str, filter_uid: str, query: str | None) -> pd.DataFrame:
+    """All kernels from a filter with their weights, by a query's scores, else by l1."""
+    columns = ["target", "input", "score", "l1", "l2", "signRatio", "sign", "weights"]
+    return pd.DataFrame(session().outgoing_kernels(filter_uid, query=query, limit=_EVERYTHING), columns=columns)
+
+
+# -- filters ----------------------------------------------------------------------------------------------------------
+
+
+def filter_scores(stamp: str, filter_uid: str) -> list[dict[str, Any]]:
+    """Score and rank of a filter under every saved query; never cached: a query may have been run."""
+    return session().filter_scores(filter_uid)
+
+
+def class_profile(stamp: str, filter_uid: str) -> dict[str, Any] | None:
+    """The class profile of a filter; never cached: `viscnn project` may have made it."""
+    return session().class_profile(filter_uid)
+
+
+def similar_filters(stamp: str, filter_uid: str) -> list[dict[str, Any]]:
+    """Filters with a class profile like this one's."""
+    return session().similar_filters(filter_uid)
 
 
 # -- circuits ----------------------------------------------------------------------------------------------------------
@@ -251,16 +296,49 @@ def image_paths(stamp: str, model: str, image_set: str) -> list[str]:
 
 
 @st.cache_data(show_spinner=False, max_entries=256)
-def image(stamp: str, model: str, path: str) -> NDArray[np.uint8]:
-    """An image as the model sees it."""
-    return session().image(model, path)
+def image(stamp: str, model: str, picture: "Picture") -> NDArray[np.uint8]:
+    """An image as the model sees it: of its source by path, or any pixels."""
+    return session().image(model, picture)
+
+
+def decoded(file: BinaryIO, name: str) -> "Image":
+    """An uploaded picture; raises ImagesError."""
+    return session().decoded(file, name)
 
 
 @st.cache_data(show_spinner=False, max_entries=512)
-def activation(stamp: str, filter_uid: str, path: str) -> NDArray[np.float32]:
+def activation(stamp: str, filter_uid: str, picture: "Picture") -> NDArray[np.float32]:
     """The pre-activation map of a filter on an image."""
     with _MODEL:
-        return session().activation(filter_uid, path)
+        return session().activation(filter_uid, picture)
+
+
+@st.cache_data(show_spinner=False, max_entries=512)
+def kernel_maps(stamp: str, kernels: tuple[tuple[str, str], ...], picture: "Picture") -> "list[KernelMaps]":
+    """The input map and the edge map of each kernel (source, target) on an image."""
+    with _MODEL:
+        return session().kernel_maps(kernels, picture)
+
+
+@st.cache_data(show_spinner=False, max_entries=32)
+def intervene(
+    stamp: str,
+    model: str,
+    picture: "Picture",
+    factors: Mapping[str, float],
+    *,
+    output: str | None,
+    watch: tuple[str, ...],
+) -> "Response":
+    """An image's logits, target and watched maps, as they are and with scaled filters and kernels."""
+    with _MODEL:
+        return session().intervene(model, picture, factors, output=output, watch=watch)
+
+
+@st.cache_data(show_spinner=False, max_entries=128)
+def receptive_fields(stamp: str, model: str, layer: str, channel: int) -> "LayerFields":
+    """The receptive fields of all units of a filter, in the image."""
+    return session().receptive_fields(model, layer, channel=channel)
 
 
 # -- Cypher ------------------------------------------------------------------------------------------------------------

@@ -4,9 +4,7 @@ Colours of signs are the same everywhere: red excitatory or positive, blue inhib
 Diverging scales are centred at zero and white there.
 """
 
-import base64
 import html
-import io
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -15,6 +13,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
+
+from viscnn.colours import BLUE, GREY, RED, SIGNS, data_uri, diverging
 
 __all__ = [
     "BLUE",
@@ -36,18 +36,16 @@ __all__ = [
     "number",
     "percent",
     "plain",
+    "row",
     "strip",
 ]
 
-RED, BLUE, GREY = (194, 0, 19), (10, 87, 168), (170, 170, 170)
-SIGNS = {"excitatory": RED, "inhibitory": BLUE, "mixed": GREY}
 IDENTITY = 2
 """What the 3-D view takes for the sign of an identity."""
 _IDENTITY_WIDTH = 24
 _CHANNEL_COLOURS = {"r": "#d62728", "g": "#2ca02c", "b": "#1f77b4", "gray": "#8c8c8c"}
 _LABEL_COLOURS = ("#4c78a8", "#f58518", "#54a24b", "#b279a2", "#e45756", "#72b7b2", "#9d755d", "#bab0ac")
 _LABELLED_NODES = 60
-SMALL_IMAGE = 128  # pixels
 Pixels = NDArray[np.uint8]
 
 
@@ -107,22 +105,6 @@ def largest(arrays: Iterable[NDArray[np.floating[Any]]]) -> float:
     return max((float(np.abs(each).max()) for each in arrays if each.size), default=0.0) or 1.0
 
 
-def diverging(values: NDArray[np.floating[Any]], limit: float) -> Pixels:
-    """RGB of `values` (...,): white at 0, red at `limit`, blue at -`limit`; beyond it the colour saturates."""
-    share = np.clip(np.nan_to_num(np.asarray(values, dtype=np.float64)) / limit, -1, 1)[..., None]
-    end = np.where(share >= 0, np.array(RED, dtype=np.float64), np.array(BLUE, dtype=np.float64))
-    colours: Pixels = np.rint(255 + np.abs(share) * (end - 255)).astype(np.uint8)
-    return colours
-
-
-def data_uri(pixels: Pixels) -> str:
-    """An image (rows, columns[, 3]) inside an address: PNG when small, so that every cell stays exact; else JPEG."""
-    image, buffer = Image.fromarray(pixels), io.BytesIO()
-    small = max(image.size) <= SMALL_IMAGE
-    image.save(buffer, "PNG" if small else "JPEG", **({} if small else {"quality": 90}))
-    return f"data:image/{'png' if small else 'jpeg'};base64,{base64.b64encode(buffer.getvalue()).decode()}"
-
-
 def figure(pixels: Pixels, *, alt: str, caption: str = "", colour: tuple[int, int, int] | None = None) -> str:
     """HTML of an image with sharp cells as wide as its place, a caption below, and a strip of `colour` between."""
     strip = f"border-bottom:4px solid rgb{colour};" if colour else ""
@@ -132,6 +114,11 @@ def figure(pixels: Pixels, *, alt: str, caption: str = "", colour: tuple[int, in
         'outline:1px solid rgba(128,128,128,.35);outline-offset:-1px">'
         f'<figcaption style="font-size:.75rem;opacity:.75;padding-top:2px">{html.escape(caption)}</figcaption></figure>'
     )
+
+
+def row(parts: Iterable[str]) -> str:
+    """HTML of figures side by side."""
+    return f'<div style="display:flex;gap:3px">{"".join(f"<div style=flex:1>{part}</div>" for part in parts)}</div>'
 
 
 def strip(colour: tuple[int, int, int], *, caption: str) -> str:

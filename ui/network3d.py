@@ -39,6 +39,7 @@ def network3d(
     height: int = 620,
     layers: Sequence[str] = (),
     legend: str = "",
+    palette: Literal["signs", "safe", "comparison"] = "signs",
     on_select: Callable[[], None] = lambda: None,
 ) -> Selection | None:
     """Draw the network and return what is selected in it.
@@ -56,6 +57,8 @@ def network3d(
         height: CSS pixels.
         layers: the caption of each layer; an empty one is none. Of too many every n-th is shown.
         legend: text of the legend, such as "1,234 of 250,048 kernels drawn".
+        palette: colours of the signs: red and blue; blue and orange, for any kind of colour blindness; or of two
+            queries, where -1 stands for kernels of the left one only, 0 for shared ones, 1 for the right one's only.
         on_select: called before the rerun that a click starts; `clicked(key)` is the click.
 
     Returns:
@@ -66,14 +69,10 @@ def network3d(
     """
     node_table, kernel_table = _node_table(nodes), _kernel_table(kernels, len(nodes))
     jump = _jump(key, selected, selected_revision)
-    view = {"height": height, "layers": list(layers), "legend": legend}
-    settings = {"revision": revision, "selected": jump, "selectedRevision": selected_revision, **view}
-    result = _component()(
-        key=key,
-        data={"nodes": node_table, "kernels": kernel_table, "cfg": settings},
-        default={"selected": None},
-        on_selected_change=on_select,
-    )
+    drawn = {"revision": revision, "height": height, "layers": list(layers), "legend": legend, "palette": palette}
+    settings = drawn | {"selected": jump, "selectedRevision": selected_revision}
+    data = {"nodes": node_table, "kernels": kernel_table, "cfg": settings}
+    result = _component()(key=key, data=data, default={"selected": None}, on_selected_change=on_select)
     value = cast(dict[str, Any] | None, result.get("selected"))
     if value is None or value["selectedRevision"] != selected_revision:
         return cast(Selection | None, jump)

@@ -11,6 +11,7 @@ from typing import Any, Self
 import streamlit as st
 
 __all__ = [
+    "DRAWINGS",
     "KEPT_FRACTIONS",
     "PANEL",
     "SELECTED",
@@ -28,6 +29,7 @@ __all__ = [
 
 VERSION = 1
 KEPT_FRACTIONS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1.0)
+DRAWINGS = ("diagram", "network")
 PARAMETER = "view"
 _VIEW, _WARNING = "viscnn_view", "viscnn_view_warning"
 _JUMPS, _CLICKS = "viscnn_jumps", "viscnn_clicks"
@@ -42,24 +44,33 @@ class View:
     Attributes:
         model: name of the shown model.
         query: uid of the shown query.
+        other: uid of the query that it is compared with.
         circuit: uid of the shown circuit.
+        drawing: how a circuit is drawn, `diagram` or `network` (in 3-D).
         projection: uid of the projection that places the filters; None is the model's active one.
         keep: kept fraction of the drawn subgraph, in (0, 1].
         selected: uid of the selected filter, or of the target of the selected kernel.
         source: uid of the selected kernel's source; None when a filter is selected.
         image_set, image: what the activation map is shown on; the image is a path of the model's source.
+        safe: whether signs are drawn in colours for any kind of colour blindness.
+        row, column: the cell of the activation map whose receptive field is outlined; None is none.
         kernels: how many incoming kernels the panel shows.
     """
 
     model: str | None = None
     query: str | None = None
+    other: str | None = None
     circuit: str | None = None
+    drawing: str = "diagram"
     projection: str | None = None
     keep: float = 0.1
     selected: str | None = None
     source: str | None = None
     image_set: str = "overall"
     image: str | None = None
+    safe: bool = False
+    row: int | None = None
+    column: int | None = None
     kernels: int = 8
 
     def to_json(self) -> str:
@@ -90,6 +101,12 @@ def _check(name: str, value: Any) -> None:
         fits = isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= 1
     elif name == "kernels":
         fits = type(value) is int and 1 <= value <= 64
+    elif name == "drawing":
+        fits = value in DRAWINGS
+    elif name == "safe":
+        fits = isinstance(value, bool)
+    elif name in {"row", "column"}:
+        fits = value is None or (type(value) is int and value >= 0)
     else:
         fits = isinstance(value, str) or (value is None and name != "image_set")
     if not fits:
@@ -119,14 +136,14 @@ def update(**changes: Any) -> None:
 
 
 def open_model(name: str | None) -> None:
-    """Show a model: its own query and projection, nothing selected; the kept fraction stays."""
-    st.session_state[_VIEW] = View(model=name, keep=current().keep)
+    """Show a model: its own query and projection, nothing selected; the kept fraction and the colours stay."""
+    st.session_state[_VIEW] = View(model=name, keep=current().keep, safe=current().safe)
     _to_address()
 
 
 def select(uid: str | None, source: str | None = None, *, by_click: bool = False) -> None:
     """Select a filter, or with `source` the kernel from there into it; not `by_click` in the 3-D view: it follows."""
-    update(selected=uid, source=source)
+    update(selected=uid, source=source, row=None, column=None)
     counter = _CLICKS if by_click else _JUMPS
     st.session_state[counter] = st.session_state.get(counter, 0) + 1
     if uid is not None:

@@ -16,7 +16,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
 from viscnn import adhoc
+from viscnn.api_diagram import Diagrams
+from viscnn.api_exemplars import Exemplars
+from viscnn.api_filters import Filters
+from viscnn.api_images import ImageSets
 from viscnn.api_scores import Scores
+from viscnn.api_visualize import Visualizations
 from viscnn.errors import ImagesError, InputError, NotInGraph, StoredDataError
 from viscnn.graph import Table
 from viscnn.progress import Progress, silent
@@ -24,11 +29,6 @@ from viscnn.queries import catalogue, load
 from viscnn.session import absolute
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from viscnn.engine.bundle import Bundle
-    from viscnn.engine.receptive import LayerFields, ReceptiveField, ReceptiveFields
     from viscnn.engine.replay import ReplayReport
     from viscnn.ingest.kernels import Extent
     from viscnn.ingest.load import LoadReport
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["VISCNN", "Progress"]
 
 
-class VISCNN(Scores):
+class VISCNN(Scores, Filters, ImageSets, Diagrams, Exemplars, Visualizations):
     """A session with one graph database; a context manager.
 
     Raises:
@@ -178,6 +178,7 @@ class VISCNN(Scores):
                 "hash": images_hash([collection.items[index] for index in collection.sets[each]]),
             }
             for each in collection.names()
+            if each not in collection.own
         ]
         self._graph.write("write/save_image_sets", model=name, rows=rows)
         if importance:
@@ -226,97 +227,6 @@ class VISCNN(Scores):
         if not batches:
             raise ImagesError(f"none of the {len(selected)} check images of model {model!r} can be read")
         return replay(self._graph, bundle, torch.cat(batches), progress=progress)
-
-    # -- filters and images ----------------------------------------------------------------------------------------
-
-    def filter(self, uid: str, *, query: str | None = None) -> dict[str, Any]:
-        """One filter with its layer and its score under a saved query (the active one); raises NotInGraph."""
-        found = self._graph.read("read/filter", uid=uid, query=self._query_for(uid, query))
-        if not found:
-            raise NotInGraph(f"there is no filter {uid!r} in the graph (uids look like mnist/conv2/5)")
-        self.model(found[0]["model"])
-        return found[0]
-
-    def _query_for(self, uid: str, query: str | None) -> str:
-        """The saved query that is named, else the active one of the filter's model, else an empty text."""
-        if query is not None:
-            from viscnn.engine.circuit import require_query
-
-            return str(require_query(self._graph, query)["uid"])
-        found = self._graph.read("read/model", model=uid.partition("/")[0])
-        return str(found[0]["activeQuery"] or "") if found else ""
-
-    def incoming_kernels(self, uid: str, *, query: str | None = None, limit: int = 10) -> list[dict[str, Any]]:
-        """The kernels into a filter with their weights, by the scores of a saved query (the active one), else by l1."""
-        asked = self._query_for(uid, query)
-        return self._graph.read("read/incoming_kernels", uid=uid, query=asked, limit=limit)
-
-    def image_sets(self, model: str) -> list[dict[str, Any]]:
-        """The stored image sets of a model, `overall` first."""
-        return self._graph.read("read/image_sets", model=self.model(model)["name"])
-
-    def image_paths(self, model: str, image_set: str = "overall", *, limit: int = 50) -> list[str]:
-        """Paths of some images of a set, the same ones each time."""
-        collection = self.bundle(model).collection
-        return [collection.items[index].path for index in collection.select(image_set, None, limit)]
-
-    def image(self, model: str, path: str) -> "NDArray[np.uint8]":
-        """An image as the model sees it before scaling, (rows, columns) or (rows, columns, 3)."""
-        import numpy as np
-
-        bundle = self.bundle(model)
-        return np.asarray(bundle.preprocess.crop(bundle.collection.read(self._image_index(bundle, path))))
-
-    def activation(self, uid: str, path: str) -> "NDArray[np.float32]":
-        """The pre-activation map Z (rows, columns) of a filter on one image of the model's source."""
-        from viscnn.engine.capture import record
-        from viscnn.engine.output import FilterOutput
-        from viscnn.engine.target import resolve
-
-        bundle = self.bundle(uid.partition("/")[0])
-        output = FilterOutput(uid, "mean")
-        target = resolve(output, model=bundle.name, architecture=bundle.architecture, classes=bundle.classes)
-        ((layer, channels),) = target.filters
-        assert channels is not None
-        image = bundle.preprocess.apply(bundle.collection.read(self._image_index(bundle, path)))
-        recording = record(bundle.architecture, image.unsqueeze(0), last=target.last, gradients=False)
-        return recording.maps[layer.name][0, channels[0]].numpy()
-
-    def _image_index(self, bundle: "Bundle", path: str) -> int:
-        return bundle.collection.select(path, None, 1)[0]
-
-    # -- receptive fields ------------------------------------------------------------------------------------------
-
-    def receptive_field(self, uid: str, position: tuple[int, int], *, layer: str = "input") -> "ReceptiveField":
-        """What can influence a filter at a position, exactly; worked out from the graph alone.
-
-        Args:
-            uid: of a filter.
-            position: (row, column) on its map.
-            layer: the receptive field in the maps of this layer; in the image by default.
-
-        Raises:
-            NotInGraph: there is no such filter or layer.
-            InputError: the position lies outside the map, or the filter does not depend on `layer`.
-        """
-        found = self._graph.read("read/filter", uid=uid, query="")
-        if not found:
-            raise NotInGraph(f"there is no filter {uid!r} in the graph (uids look like mnist/conv2/5)")
-        fields = self._receptive_fields(found[0]["model"])
-        towards = layer.removeprefix(f"{found[0]['model']}/")
-        return fields.unit(found[0]["layer"], found[0]["channel"], position, towards=towards)
-
-    def receptive_fields(
-        self, model: str, layer: str, *, channel: int | None = None, towards: str = "input"
-    ) -> "LayerFields":
-        """The boxes of all units of a layer (of one filter, or those that hold every filter's), as arrays."""
-        return self._receptive_fields(model).layer(layer, channel=channel, towards=towards)
-
-    def _receptive_fields(self, model: str) -> "ReceptiveFields":
-        from viscnn.engine.receptive import ReceptiveFields
-        from viscnn.engine.stored import stored_structure
-
-        return ReceptiveFields(stored_structure(self._graph, self.model(model)["name"]))
 
     # -- Cypher ----------------------------------------------------------------------------------------------------
 

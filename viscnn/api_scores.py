@@ -10,6 +10,7 @@ from viscnn.progress import Progress, silent
 from viscnn.session import Session
 
 if TYPE_CHECKING:
+    from viscnn.comparison import Comparison
     from viscnn.engine.circuit import CircuitReport
     from viscnn.engine.profiles import ClassProfiles
     from viscnn.engine.projections.project import ProjectionReport
@@ -162,6 +163,17 @@ class Scores(Session):
         from viscnn.subgraph import pull
 
         return pull(self._graph, uid, keep=keep, scale=scale, limit=limit)
+
+    def compare(self, first: str, second: str, *, keep: float = 0.1, limit: int = 20_000) -> "Comparison":
+        """The subgraphs of two saved queries of one model at one kept fraction: shared kernels, and those of one only.
+
+        Raises:
+            NotInGraph: one of them is not stored, or not complete.
+            InputError: they are of different models.
+        """
+        from viscnn.comparison import compared
+
+        return compared(*(self.subgraph(uid, keep=keep, limit=limit) for uid in (first, second)))
 
     # -- circuits --------------------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer.main import get_command
 
-from viscnn import console
+from viscnn import cli_compare, cli_diagram, cli_exemplars, cli_filters, cli_images, cli_visualize, console
 from viscnn.cli_projections import register
 from viscnn.cli_server import server_app
 
@@ -242,37 +242,6 @@ def circuits(model: ModelOption, json: Json = False) -> None:
         )
 
 
-@app.command(name="filter")
-def show_filter(
-    uid: Annotated[str, typer.Argument(help="uid of a filter, such as mnist/conv2/5.")],
-    query: Annotated[str | None, typer.Option(help="uid of a saved query, for its scores.")] = None,
-    top: Annotated[int, typer.Option(min=1, help="Number of incoming kernels.")] = 10,
-    json: Json = False,
-) -> None:
-    """Show a filter with its scores and its top incoming kernels."""
-    with console.session(json) as out, out.viscnn() as viscnn:
-        found = viscnn.filter(uid, query=query)
-        kernels = viscnn.incoming_kernels(uid, query=query, limit=top)
-        columns = ["source", "input", "score", "l1", "signRatio", "sign"]
-        out.result({"filter": found, "kernels": kernels}, console.table(uid, columns, kernels))
-
-
-@app.command()
-def receptive(
-    unit: Annotated[str, typer.Argument(metavar="UID@ROW,COLUMN", help="A filter at a position: mnist/conv2/5@3,4.")],
-    layer: Annotated[str, typer.Option(help="The receptive field in the maps of this layer.")] = "input",
-    json: Json = False,
-) -> None:
-    """Say which pixels of the image (or positions of another layer's maps) can influence a filter at a position."""
-    from viscnn.cli_options import filter_at
-    from viscnn.reports import receptive_text
-
-    with console.session(json) as out, out.viscnn() as viscnn:
-        uid, position = filter_at(unit)
-        found = viscnn.receptive_field(uid, position, layer=layer)
-        out.result({"uid": uid, **found.facts()}, receptive_text(uid, found))
-
-
 @app.command()
 def replay(
     model: Annotated[str, typer.Argument(help="Name of a stored model.")],
@@ -355,6 +324,12 @@ _UsageError: Any = typer.BadParameter.__base__  # typer exports its subclass onl
 
 
 register(app)
+cli_filters.register(app)
+cli_compare.register(app)
+cli_exemplars.register(app)
+cli_images.register(app)
+cli_diagram.register(app)
+cli_visualize.register(app)
 
 
 def main() -> None:

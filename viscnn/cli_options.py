@@ -5,13 +5,16 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from viscnn.errors import InputError
 
-__all__ = ["class_names", "confirmation", "filter_at", "key_values", "numbers"]
+if TYPE_CHECKING:
+    from PIL import Image
+
+__all__ = ["class_names", "confirmation", "factor_values", "filter_at", "key_values", "numbers", "picture"]
 
 
 def numbers(option: str, text: str | None) -> tuple[float, ...] | None:
@@ -72,3 +75,27 @@ def key_values(pairs: list[str]) -> dict[str, Any]:
         except ValueError:
             found[key] = value
     return found
+
+
+def factor_values(pairs: list[str]) -> dict[str, float]:
+    """`mnist/conv2/5=0` as a dictionary of numbers."""
+    found = {}
+    for pair in pairs:
+        name, equals, value = pair.rpartition("=")
+        try:
+            found[name.strip()] = float(value)
+        except ValueError:
+            equals = ""
+        if not equals or not name.strip():
+            raise InputError(f"{pair!r} is not NAME=FACTOR, such as mnist/conv2/5=0")
+    return found
+
+
+def picture(text: str) -> "str | Image.Image":
+    """The picture in a file, where there is one of this name; else the text, a path of a model's image source."""
+    if not Path(text).is_file():
+        return text
+    from viscnn.engine.decode import decode
+
+    with Path(text).open("rb") as file:
+        return decode(file, text)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 __all__ = ["register"]
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output and nothing else.")]
-_METHODS = "class-umap, exemplar-umap, kernel-umap, mds, pca or grid"
+_METHODS = "class-umap, exemplar-umap, featureviz-umap, kernel-umap, mds, pca or grid"
 
 
 def register(app: typer.Typer) -> None:

@@ -49,7 +49,7 @@ class Output:
     def __init__(self, as_json: bool) -> None:
         self._as_json = as_json
         self._stdout = sys.stdout
-        self._errors = Console(stderr=True, highlight=False)
+        self._errors = Console(stderr=True, highlight=False, emoji=False)
         self._bar: Progress | None = None
         self._tasks: dict[str, Any] = {}
 
@@ -82,13 +82,14 @@ class Output:
         self.close()
         self._errors.print(line, markup=False, soft_wrap=True)
 
-    def result(self, data: dict[str, Any], text: "str | Table") -> None:
-        """Print the result: `data` as JSON, or `text` for people."""
+    def result(self, data: dict[str, Any], *texts: "str | Table") -> None:
+        """Print the result: `data` as JSON, or the texts for people."""
         self.close()
         if self._as_json:
             print(_json(data), file=self._stdout)
         else:
-            Console(highlight=False).print(text, markup=False, soft_wrap=isinstance(text, str))
+            for text in texts:
+                Console(highlight=False, emoji=False).print(text, markup=False, soft_wrap=isinstance(text, str))
 
     def close(self) -> None:
         """End the progress bar."""

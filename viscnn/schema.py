@@ -61,6 +61,9 @@ NODES = (
             "activeProjection": "string: uid of the projection whose places are in u and v",
             "profiles": "string: hash of images and network that the class profiles are of; null while there are none",
             "profileImages": "integer: images that the class profiles are means over",
+            "exemplars": "string: hash of images, network and count that exemplars are of; null while there are none",
+            "exemplarImages": "integer: images that the exemplars were found among",
+            "exemplarsRun": "string: random, names the writing of EXCITED_BY that began last; an earlier one gives way",
         },
     ),
     NodeType(
@@ -134,11 +137,25 @@ NODES = (
         "uid",
         "A named set of images; `overall` is all of them.",
         {
-            "uid": "string: `model/images/name`",
+            "uid": "string: `model/images/name`; of one that a person has made, `model/own/name`",
             "model": "string: name of the model",
             "name": "string",
             "images": "integer: number of images",
             "hash": "string: SHA-256 over the images' hashes",
+            "own": "boolean: true of one that a person has made; null of those of the image source",
+            "paths": "list of strings: of an own one's images; compared with those of the image source, never opened",
+        },
+    ),
+    NodeType(
+        "Image",
+        "uid",
+        "An image that is an exemplar of some filter.",
+        {
+            "uid": "string: `model/image/path`",
+            "model": "string: name of the model",
+            "path": "string: relative to the root of the image source, which only this machine knows",
+            "label": "string: name of its class as supplied; null where it has none",
+            "hash": "string: SHA-256 of the file, or of the pixels where there is no file",
         },
     ),
     NodeType(
@@ -285,6 +302,19 @@ RELATIONSHIPS = (
             "score": "float: the filter's score, raw and signed",
             "kernelScores": "list of floats: element i is the score of the incoming kernel (of a sum: identity) "
             "with input = i, whether or not that kernel is stored",
+        },
+    ),
+    RelationshipType(
+        "EXCITED_BY",
+        "Filter",
+        "Image",
+        "An exemplar: one of the images that a filter responds to most, or least.",
+        {
+            "rank": "integer: 0, 1, ... for the images with the largest pre-activation, -1, -2, ... for those with the "
+            "smallest, -1 being the smallest of all; of equal values the first image comes first",
+            "activation": "float: the largest (smallest) pre-activation Z over the positions of its map",
+            "row": "integer: where in the map that is",
+            "column": "integer: where in the map that is; of equal values the first, row by row",
         },
     ),
     RelationshipType(

@@ -1,5 +1,7 @@
 """An open session: the connection, the stored models, and the models that can be run on this machine."""
 
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -10,6 +12,7 @@ from viscnn.graph import Graph, Tracer
 
 if TYPE_CHECKING:
     from viscnn.engine.bundle import Bundle
+    from viscnn.engine.images import ImageCollection
 
 __all__ = ["Session", "absolute"]
 
@@ -29,6 +32,7 @@ class Session:
             self._graph.close()
             raise
         self._bundles: dict[tuple[str, str, str | None], Bundle] = {}
+        self._sources: dict[tuple[str, str, str], ImageCollection] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -72,14 +76,44 @@ class Session:
 
     def bundle(self, model: str, *, images: str | None = None) -> "Bundle":
         """The model ready to run; raises NotInGraph when it is not registered on this machine."""
-        from viscnn.engine.bundle import stored_bundle
+        from viscnn.engine.bundle import own_sets, stored_bundle
 
         weights_hash = self.model(model)["weightsHash"]
         key = (model, weights_hash, images)
         if key not in self._bundles:
             source = absolute(images) if images else None
-            self._bundles[key] = stored_bundle(self._graph, model, weights_hash, images=source)
+            bundle = stored_bundle(self._graph, model, weights_hash, images=source)
+            self._bundles[key] = replace(bundle, opener=partial(self._opened, model, weights_hash))
+        elif self._own_sets(model) != {each.name: each.images_hash for each in self._bundles[key].own}:
+            self._bundles[key] = replace(self._bundles[key], own=own_sets(self._graph, model))
         return self._bundles[key]
+
+    def collection(self, model: str) -> "ImageCollection":
+        """The images of a model with its image sets; unlike `bundle`, the model itself is not built."""
+        from viscnn.engine.bundle import open_images, own_sets
+        from viscnn.ingest.registry import registered
+
+        stored = self.model(model)
+        weights_hash = stored["weightsHash"]
+        if (model, weights_hash, None) in self._bundles:
+            return self.bundle(model).collection
+        opener = partial(self._opened, model, weights_hash)
+        opened = open_images(model, stored["inputShape"][0], registered(model, weights_hash).images, opener)
+        return opened.with_sets(own_sets(self._graph, model))
+
+    def _own_sets(self, model: str) -> dict[str, str]:
+        """Hashes of the stored image sets of one's own, by name: cheap, so that sets saved elsewhere are noticed."""
+        rows = self._graph.read("read/own_image_sets", model=model, paths=False)
+        return {str(row["name"]): str(row["hash"]) for row in rows}
+
+    def _opened(self, model: str, weights_hash: str, source: str) -> "ImageCollection":
+        """The image source of a model, looked through once for `bundle` and `collection` together."""
+        from viscnn.engine.sources import open_source
+
+        key = (model, weights_hash, source)
+        if key not in self._sources:
+            self._sources[key] = open_source(source)
+        return self._sources[key]
 
 
 def _default_connection() -> Connection:

@@ -7,7 +7,11 @@
 
 CYPHER 25
 MATCH (c:Circuit {uid: $uid})
-MATCH (:Model {name: c.model})-[:HAS_LAYER]->(:Layer)-[:HAS_FILTER]->(first:InputChannel)
+CALL (c) {
+  MATCH (first:InputChannel)  // a few a model
+  WHERE first.model = c.model
+  RETURN first
+}
 CALL (c, first) {  // from the input on, and never back from all the filters of the target's layers
   MATCH path = (first)(()-[k:KERNEL|IDENTITY]->(b WHERE EXISTS {
     (c)-[i:INCLUDES]->(b) WHERE k.input IN i.kernelInputs

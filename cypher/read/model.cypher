@@ -2,7 +2,7 @@
 // description: The properties of one model.
 // mode: read
 // parameter: model = "toy" -- name of the model
-// columns: name, architecture, status, weightsHash, inputShape, preprocess, classes, logits, heads, weights, kernelsAbove, topKernels, kernelsLeftOut, importanceOutput, importanceQuery, mixesChannels, signCutoffs, activeQuery, activeProjection, profiles, profileImages, schemaVersion, createdAt
+// columns: name, architecture, status, weightsHash, inputShape, preprocess, classes, logits, heads, weights, kernelsAbove, topKernels, kernelsLeftOut, importanceOutput, importanceQuery, mixesChannels, signCutoffs, activeQuery, activeProjection, profiles, profileImages, exemplars, exemplarImages, schemaVersion, createdAt
 
 CYPHER 25
 MATCH (m:Model {name: $model})
@@ -13,4 +13,5 @@ RETURN m.name AS name, m.architecture AS architecture, m.status AS status, m.wei
   m.importanceQuery AS importanceQuery, m.mixesChannels AS mixesChannels, m.signCutoffs AS signCutoffs,
   m.activeQuery AS activeQuery, m.activeProjection AS activeProjection,
   m.profiles AS profiles, m.profileImages AS profileImages,
+  m.exemplars AS exemplars, m.exemplarImages AS exemplarImages,
   m.schemaVersion AS schemaVersion, m.createdAt AS createdAt

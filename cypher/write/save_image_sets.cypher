@@ -1,5 +1,5 @@
 // title: Save image sets
-// description: Store the image sets of a model in place of those it had.
+// description: Store the image sets of a model's image source in place of those it had; own ones are kept.
 // mode: write
 // parameter: model = "toy" -- name of the model
 // parameter: rows = [] -- name, images and hash of each image set
@@ -9,7 +9,7 @@ CYPHER 25
 MATCH (m:Model {name: $model})
 CALL (m) {
   MATCH (gone:ImageSet {model: m.name})
-  WHERE NOT gone.name IN [row IN $rows | row.name]
+  WHERE NOT coalesce(gone.own, false) AND NOT gone.name IN [row IN $rows | row.name]
   DETACH DELETE gone
 }
 UNWIND $rows AS row

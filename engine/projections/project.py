@@ -15,7 +15,10 @@ from viscnn.engine.projections.embedding import LARGEST_SEED
 from viscnn.engine.projections.layer import LayerPlaces, place
 from viscnn.engine.projections.profiled import stored_profiles
 from viscnn.engine.projections.rotation import Alignment, Lengths, align
-from viscnn.engine.projections.sources import exemplar_vectors, kernel_vectors
+from viscnn.engine.projections.sources import exemplar_vectors, kernel_vectors, visualization_vectors
+from viscnn.engine.visualize.render import Renderer
+from viscnn.engine.visualize.settings import Settings
+from viscnn.engine.visualize.views import Normalisation
 from viscnn.errors import ExpressionError, ImagesError, InputError, nearest
 from viscnn.graph import Graph
 from viscnn.graph_projections import Places, activate_projection, save_projection
@@ -30,6 +33,7 @@ __all__ = ["METHODS", "ProjectionReport", "project"]
 METHODS = {
     "class-umap": ("classes", "umap"),
     "exemplar-umap": ("exemplars", "umap"),
+    "featureviz-umap": ("visualisations", "umap"),
     "kernel-umap": ("kernels", "umap"),
     "mds": ("classes", "mds"),
     "pca": ("classes", "pca"),
@@ -97,7 +101,7 @@ def project(
         max_images: at most so many images of each class; 0 for all.
 
     Raises:
-        InputError: an unknown method, or a wrong seed.
+        InputError: an unknown method, a wrong seed, or visualisations that have not been rendered; it says how.
         ImagesError, ExpressionError: the method needs images, or labels, that the model lacks; it says what works.
     """
     began = time.monotonic()
@@ -133,11 +137,6 @@ def project(
 
 
 def _check(method: str, seed: int) -> None:
-    if method == "featureviz-umap":
-        raise InputError(
-            "projection featureviz-umap needs rendered feature visualisations, and none are cached; "
-            "exemplar-umap takes images in their place"
-        )
     if method not in METHODS:
         raise InputError(
             f"no projection method {method!r}{nearest(method, list(METHODS))} (there are {', '.join(METHODS)})"
@@ -156,6 +155,10 @@ def _vectors(
     wanted, _ = METHODS[method]
     if wanted == "kernels":
         return kernel_vectors(bundle.architecture), []
+    if wanted == "visualisations":
+        stored = graph.read("read/model", model=bundle.name)[0]["preprocess"]
+        renderer = Renderer(bundle, Settings(), Normalisation.from_json(stored))
+        return visualization_vectors(renderer, progress=progress), []
     try:
         indices = bundle.collection.select("overall", "score", max_images or None, required=True)
         if wanted == "exemplars":

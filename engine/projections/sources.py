@@ -1,4 +1,4 @@
-"""The vectors by which filters are compared: class profiles, responses at exemplars' peaks, or incoming kernels."""
+"""The vectors by which filters are compared: responses at the peaks of exemplars or visualisations, or kernels."""
 
 from collections.abc import Iterator
 
@@ -10,12 +10,14 @@ from torch import Tensor
 from viscnn.engine.bundle import Bundle
 from viscnn.engine.capture import record
 from viscnn.engine.device import device, on_device
-from viscnn.engine.streaming import image_batches
-from viscnn.errors import ImagesError
+from viscnn.engine.streaming import batch_size, image_batches
+from viscnn.engine.visualize.objectives import Objective, filter_objective
+from viscnn.engine.visualize.render import Renderer
+from viscnn.errors import ImagesError, InputError
 from viscnn.ingest.structure import Architecture, LayerSpec
 from viscnn.progress import Progress, silent
 
-__all__ = ["exemplar_vectors", "kernel_vectors"]
+__all__ = ["exemplar_vectors", "kernel_vectors", "visualization_vectors"]
 
 Vectors = NDArray[np.floating]
 
@@ -94,3 +96,61 @@ class _Peaks:
         here = torch.nonzero((self._image >= first) & (self._image < first + len(maps)))[:, 0]
         found = maps[self._image[here] - first, :, self._position[here]]
         self.responses[:, here.numpy()] = found.T.numpy()
+
+
+def visualization_vectors(renderer: Renderer, *, progress: Progress = silent) -> list[Vectors]:
+    """Per layer (filters, filters): the map of filter i where filter j is largest, in the visualisation of filter j.
+
+    It needs no images (VISCNN's inventory calls it feature-viz UMAP). All visualisations are taken from the cache.
+
+    Args:
+        renderer: with the settings that they were rendered with.
+
+    Raises:
+        InputError: some have not been rendered; it names the command that does.
+    """
+    layers = renderer.bundle.architecture.layers
+    missing = [layer.name for layer in layers if not all(map(renderer.is_cached, _objectives(renderer, layer)))]
+    if missing:
+        raise _missing(renderer, missing)
+    found, done, total = [], 0, sum(layer.filters for layer in layers)
+    for layer in layers:
+        found.append(_at_peaks(renderer, layer))
+        done += layer.filters
+        progress("reading visualisations", done, total)
+    return found
+
+
+def _objectives(renderer: Renderer, layer: LayerSpec) -> list[Objective]:
+    return [filter_objective(renderer.bundle.name, layer, channel) for channel in range(layer.filters)]
+
+
+def _missing(renderer: Renderer, layers: list[str]) -> InputError:
+    name = renderer.bundle.name
+    every = len(layers) == len(renderer.bundle.architecture.layers)
+    chosen = "" if every else "".join(f" --layer {layer}" for layer in layers)
+    return InputError(
+        "projection featureviz-umap needs the visualisation of every filter, and some of "
+        f"{'all layers' if every else ', '.join(layers)} are missing; render them with: "
+        f"viscnn visualize {name}{chosen} (exemplar-umap takes images in their place)"
+    )
+
+
+def _at_peaks(renderer: Renderer, layer: LayerSpec) -> Vectors:
+    """(filters, filters) all filters of a layer at the peaks of each filter in its own visualisation."""
+    where = device()
+    architecture = on_device(renderer.bundle.architecture, where)
+    responses = np.zeros((layer.filters, layer.filters), dtype=np.float32)
+    objectives, size = _objectives(renderer, layer), batch_size(renderer.bundle)
+    for first in range(0, layer.filters, size):
+        images = [renderer.cached(each) for each in objectives[first : first + size]]
+        whole = [each.image for each in images if each is not None]
+        if len(whole) < len(images):  # a damaged file, found only now
+            raise _missing(renderer, [layer.name])
+        batch = renderer.inputs(np.stack(whole)).to(where)
+        recording = record(architecture, batch, last=layer, gradients=False, sparing=[layer.name])
+        maps = recording.maps[layer.name].flatten(2).cpu()  # (N, O, positions)
+        own = torch.arange(len(maps))
+        peaks = maps[own, first + own].argmax(dim=1)
+        responses[:, first : first + len(maps)] = maps[own, :, peaks].T.numpy()
+    return responses

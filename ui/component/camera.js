@@ -17,6 +17,11 @@ export function createCamera(spacing = Infinity) {
   return { ...START, azimuth, distance: 20, centre: [0, 0, 0] };
 }
 
+/** Look along the network from before its input, or at right angles to it. */
+export function lookFrom(camera, side) {
+  Object.assign(camera, { front: { azimuth: -Math.PI / 2, elevation: 0 }, side: { azimuth: 0, elevation: 0 } }[side]);
+}
+
 /** Unit vectors to the right, up, and back to the viewer. */
 export function cameraBasis({ azimuth, elevation }) {
   const [sa, ca, se, ce] = [Math.sin(azimuth), Math.cos(azimuth), Math.sin(elevation), Math.cos(elevation)];

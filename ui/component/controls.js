@@ -4,7 +4,8 @@ const CLICK_TRAVEL = 5;
 
 /**
  * Listen on `canvas` until `signal` is aborted. The handlers get CSS pixels from the canvas' corner:
- * turn(dx, dy), shift(dx, dy), zoom(delta), click(x, y), hover(x, y), leave(), reset().
+ * turn(dx, dy), shift(dx, dy), zoom(delta), click(x, y), hover(x, y), leave(), reset(); and key(name), which says
+ * whether the key means something here.
  */
 export function listen(canvas, handlers, signal) {
   let drag = null;
@@ -35,6 +36,9 @@ export function listen(canvas, handlers, signal) {
   on('pointercancel', () => { drag = null; });
   on('pointerleave', () => handlers.leave());
   on('dblclick', () => handlers.reset());
+  on('keydown', (event) => {
+    if (!event.ctrlKey && !event.metaKey && !event.altKey && handlers.key(event.key)) event.preventDefault();
+  });
   on('contextmenu', (event) => event.preventDefault());
   on('wheel', (event) => {
     event.preventDefault();

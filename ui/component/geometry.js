@@ -142,7 +142,7 @@ export function project(positions, matrix, width, height, out = new Float32Array
 
 /**
  * The filter under a pixel, or -1: of those whose drawn circle holds the pixel the one in front, else the
- * nearest within `tolerance` pixels. `unit` is the number of pixels of one scene unit at distance 1.
+ * nearest within `tolerance` pixels. One of radius 0 is hidden. `unit` is the number of pixels of one scene unit at distance 1.
  */
 export function pickFilter(screen, radii, unit, x, y, tolerance = 6) {
   let front = -1;
@@ -151,7 +151,7 @@ export function pickFilter(screen, radii, unit, x, y, tolerance = 6) {
   let nearDistance = tolerance;
   for (let i = 0; i < radii.length; i++) {
     const depth = screen[3 * i + 2];
-    if (depth < NEAR) continue;
+    if (depth < NEAR || radii[i] === 0) continue;
     const distance = Math.hypot(screen[3 * i] - x, screen[3 * i + 1] - y);
     if (distance <= (radii[i] * unit) / depth && depth < frontDepth) {
       front = i;
@@ -228,9 +228,9 @@ function insidePolygon(points, start, x, y) {
 }
 
 /** Filter first, then kernel; null where neither is under the pixel. */
-export function pick(scene, network, screen, unit, x, y, lit = null) {
+export function pick(scene, network, screen, unit, x, y, rows = null) {
   const filter = pickFilter(screen, scene.radii, unit, x, y);
   if (filter >= 0) return { kind: 'filter', index: filter };
-  const kernel = pickKernel(screen, network.kernels, x, y, { rows: lit });
+  const kernel = pickKernel(screen, network.kernels, x, y, { rows });
   return kernel >= 0 ? { kind: 'kernel', index: kernel } : null;
 }

@@ -8,6 +8,7 @@ const STYLE = `
   background: var(--st-background-color, #fff); border: 1px solid var(--st-border-color, #ddd);
   border-radius: var(--st-base-radius, 8px); }
 .network canvas { display: block; width: 100%; height: 100%; touch-action: none; cursor: grab; outline: none; }
+.network canvas:focus-visible { outline: 2px solid var(--st-primary-color, #f0a202); outline-offset: -2px; }
 .network canvas.turning { cursor: grabbing; }
 .network canvas.pointing { cursor: pointer; }
 .overlay { position: absolute; inset: 0; pointer-events: none; font-size: 12px; }
@@ -61,7 +62,7 @@ export class Overlay {
     this.text = element('div', 'text', legend);
     this.detail = element('div', 'detail', legend);
     this.key = element('div', 'key', legend);
-    element('div', 'hint', this.root, 'drag: turn · wheel: zoom · shift-drag: move · double-click: reset');
+    element('div', 'hint', this.root, 'drag: turn · wheel: zoom · shift-drag: move · arrows: along the strongest kernels');
     this.ring = element('div', 'ring', this.root);
     this.tooltip = element('div', 'tooltip', this.root);
     this.tooltip.dataset.testid = 'network3d-tooltip';
@@ -82,6 +83,17 @@ export class Overlay {
       entry.append(name);
     }
     this.setDetail('');
+  }
+
+  /** What stands over the picture, as text: captions {text, x, y} and the lines {text, colour} of the legend. */
+  texts() {
+    const captions = this.labels
+      .filter((label) => label && !label.hidden)
+      .map((label) => ({ text: label.textContent, x: parseFloat(label.style.left), y: parseFloat(label.style.top) }));
+    const key = [...this.key.children].map((entry) => ({
+      text: `— ${entry.textContent}`, colour: entry.firstChild.style.background,
+    }));
+    return { captions, lines: [{ text: this.text.textContent }, ...key] };
   }
 
   setDetail(text) {

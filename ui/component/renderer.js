@@ -31,13 +31,13 @@ export class Renderer {
     this.total = 0;
   }
 
-  /** Send a network to the GPU. */
+  /** Send a network to the GPU, or the part of it that `scene` shows: its `rows` of kernels, null for all. */
   upload(scene, network) {
     const { gl } = this;
     const { filters, kernels } = network;
     fillTexture(gl, this.textures.places, TEXTURE_WIDTH, packPositions(scene));
-    fillTexture(gl, this.textures.all, TEXTURE_WIDTH, packKernels(kernels));
-    this.total = kernels.count;
+    fillTexture(gl, this.textures.all, TEXTURE_WIDTH, packKernels(kernels, { rows: scene.rows }));
+    this.total = scene.rows ? scene.rows.length : kernels.count;
     gl.bindVertexArray(this.filters.array);
     const attribute = (name, data, options) =>
       fillAttribute(gl, this.filters.program, name, this.buffers[name], data, options);

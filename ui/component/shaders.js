@@ -129,7 +129,7 @@ void main() {
   float reach = radius + min(ring, 1.0) * 5.0 * pixelRatio + 1.5;
   gl_PointSize = 2.0 * reach;
   if (selected) gl_Position.z = -0.99 * gl_Position.w;
-  if (gl_Position.w <= 0.0 || faded != (fadedOnly == 1)) gl_Position = vec4(2.0, 2.0, 2.0, 1.0);
+  if (place.w == 0.0 || gl_Position.w <= 0.0 || faded != (fadedOnly == 1)) gl_Position = vec4(2.0, 2.0, 2.0, 1.0);
 }`;
 
 export const FILTER_FRAGMENT = `#version 300 es

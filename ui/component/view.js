@@ -1,20 +1,24 @@
 // One network on the page: data, camera, selection and drawing put together.
 
 import { nextDetail } from './buffers.js';
-import { createCamera, fitCamera, orbit, pan, pixelsPerUnit, viewProjection, zoom } from './camera.js';
+import { createCamera, fitCamera, lookFrom, orbit, pan, pixelsPerUnit, viewProjection, zoom } from './camera.js';
 import { listen } from './controls.js';
 import { buildScene, outline, pick, pickDisc, project } from './geometry.js';
 import { NoDrawing, isSoftware } from './gl.js';
 import { carrySelection, describeSelection, highlight, readNetwork, sameLayout, validSelection } from './network.js';
 import { Overlay, createFrame, showMessage } from './overlay.js';
 import { Renderer } from './renderer.js';
+import { download, flattened } from './snapshot.js';
 import { paletteFor } from './theme.js';
+import { Toolbar } from './toolbar.js';
+import { visiblePart } from './visible.js';
+import { walk, walks } from './walk.js';
 
 const PADDING = { left: 40, right: 40, top: 64, bottom: 44 };
 const SETTLED_AFTER = 180;
 const FIRST_DETAIL_ON_SOFTWARE = 3000;
-const SIGNS = { '-1': 'inhibitory', 0: 'mixed', 1: 'excitatory', 2: 'identity' };
-const ALWAYS_EXPLAINED = ['inhibitory', 'mixed', 'excitatory'];
+const IDENTITY = 2;
+const ALWAYS_EXPLAINED = [-1, 0, 1];
 const NO_WEBGL =
   'The 3-D view needs WebGL 2, which this browser does not offer here (hardware acceleration may be switched off). ' +
   'Everything else on this page works without it.';
@@ -44,7 +48,10 @@ export class NetworkView {
     canvas.dataset.testid = 'network3d';
     canvas.__network = this;
     this.frame.append(canvas);
+    canvas.tabIndex = 0;
     this.overlay = new Overlay(this.frame);
+    this.toolbar = new Toolbar(this.frame, this.actions());
+    this.hidden = new Set();
     this.camera = createCamera();
     this.untouched = true;
     this.detail = this.software ? FIRST_DETAIL_ON_SOFTWARE : Infinity;
@@ -70,6 +77,24 @@ export class NetworkView {
       hover: (x, y) => this.hover([x, y]),
       leave: () => this.hover(null),
       reset: () => this.reset(),
+      key: (key) => this.key(key),
+    };
+  }
+
+  actions() {
+    const look = (side) => () => {
+      lookFrom(this.camera, side);
+      this.fit();
+      this.untouched = false;
+      this.draw();
+    };
+    return {
+      fit: () => this.reset(),
+      front: look('front'),
+      side: look('side'),
+      fullScreen: () => (document.fullscreenElement ? document.exitFullscreen() : this.frame.requestFullscreen()),
+      save: () => download(this.snapshot(), 'network.png'),
+      hide: (layers) => this.hide(layers),
     };
   }
 
@@ -79,11 +104,12 @@ export class NetworkView {
     if (!this.renderer) return;
     this.frame.style.height = `${cfg.height}px`;
     if (cfg.revision !== this.revision) this.load(readNetwork(nodes, kernels), cfg.revision);
-    this.palette = paletteFor(getComputedStyle(this.frame).backgroundColor);
-    const signs = new Set([...ALWAYS_EXPLAINED, ...Array.from(this.network.kernels.sign, (sign) => SIGNS[sign])]);
+    this.palette = paletteFor(getComputedStyle(this.frame).backgroundColor, cfg.palette);
+    const signs = new Set([...ALWAYS_EXPLAINED, ...this.network.kernels.sign].map((sign) => this.palette.names[sign + 1]));
     this.overlay.setTexts(cfg.layers, cfg.legend || `${count(this.network.kernels.count)} kernels drawn`, this.palette, signs);
-    this.canvas.setAttribute('role', 'img');
-    this.canvas.setAttribute('aria-label', `Network in 3-D: ${cfg.legend}`);
+    this.canvas.setAttribute('role', 'application');
+    const keys = 'arrow keys walk along the strongest kernels';
+    this.canvas.setAttribute('aria-label', `Network in 3-D: ${cfg.legend}; ${keys}`);
     if (cfg.selectedRevision !== this.selectedRevision) {
       this.selectedRevision = cfg.selectedRevision;
       this.select(validSelection(cfg.selected, this.network));
@@ -97,10 +123,23 @@ export class NetworkView {
     this.network = network;
     this.revision = revision;
     this.hover(null);
-    if (moved) this.scene = buildScene(network.filters);
+    if (moved) {
+      this.whole = buildScene(network.filters);
+      this.hidden = new Set();
+      this.toolbar.setLayers(this.whole.discs.map(({ layer, first }) => [layer, this.layerName(first)]));
+    }
+    this.scene = visiblePart(this.whole, network, this.hidden);
     this.renderer.upload(this.scene, network);
     this.select(selection);
     if (moved) this.reset();
+  }
+
+  /** Draw all layers but those in the Set `layers`. */
+  hide(layers) {
+    this.hidden = layers;
+    this.scene = visiblePart(this.whole, this.network, layers);
+    this.renderer.upload(this.scene, this.network);
+    this.select(this.selection);
   }
 
   restore() {
@@ -137,6 +176,9 @@ export class NetworkView {
   select(selection) {
     this.selection = selection;
     const effect = highlight(this.network, selection);
+    const { radii } = this.scene;
+    const { source, target } = this.network.kernels;
+    effect.lit &&= effect.lit.filter((e) => radii[source[e]] > 0 && radii[target[e]] > 0);
     this.lit = effect.lit;
     this.renderer.highlight(this.network, effect, selection?.kind === 'kernel' ? selection.index : -1);
     this.draw();
@@ -144,12 +186,31 @@ export class NetworkView {
 
   click(x, y) {
     if (!this.network) return;
-    this.select(this.pick(x, y));
+    this.trail = null;
+    this.choose(this.pick(x, y));
+  }
+
+  /** Show a selection, and tell Python. */
+  choose(selection) {
+    this.select(selection);
     this.emit('selected', describeSelection(this.selection, this.network, this.revision, this.selectedRevision));
   }
 
+  /** Walk, or take the selection back; says whether the key does so. */
+  key(key) {
+    if (!this.network) return false;
+    if (key === 'Escape' && this.selection) this.choose(null);
+    if (!walks(key)) return false;
+    const step = walk(this.network, this.selection, key, this.trail);
+    if (!step) return true;
+    this.trail = step.trail;
+    this.choose(step.selection);
+    return true;
+  }
+
   pick(x, y) {
-    return pick(this.scene, this.network, this.screen(), pixelsPerUnit(this.height), x, y, this.lit);
+    const rows = this.lit ?? this.scene.rows;
+    return pick(this.scene, this.network, this.screen(), pixelsPerUnit(this.height), x, y, rows);
   }
 
   /** Tell what is under the mouse, at most once a frame; null where it is nowhere. */
@@ -174,8 +235,8 @@ export class NetworkView {
     if (under.kind === 'kernel') {
       const [a, b] = [kernels.source[under.index], kernels.target[under.index]];
       const title = `${filters.uid[a]} → ${filters.uid[b]}`;
-      const sign = SIGNS[kernels.sign[under.index]];
-      const text = sign === 'identity' ? 'identity: an addend of the sum' : `${sign} kernel`;
+      const sign = kernels.sign[under.index];
+      const text = sign === IDENTITY ? 'identity: an addend of the sum' : `${this.palette.names[sign + 1]} kernel`;
       return this.overlay.showTip(title, text, x, y, this.width);
     }
     const at = this.filterPixel(under.index);
@@ -192,9 +253,24 @@ export class NetworkView {
   describeDisc(x, y) {
     const disc = this.disc(x, y);
     if (!disc) return this.overlay.hideTip();
-    const uid = this.network.filters.uid[disc.first];
-    const name = uid.slice(uid.indexOf('/') + 1, uid.lastIndexOf('/'));
-    return this.overlay.showTip(name, `layer of ${count(disc.filters)} filters`, x, y, this.width);
+    return this.overlay.showTip(this.layerName(disc.first), `layer of ${count(disc.filters)} filters`, x, y, this.width);
+  }
+
+  /** Name of the layer that the filter in row `i` belongs to. */
+  layerName(i) {
+    const uid = this.network.filters.uid[i];
+    return uid.slice(uid.indexOf('/') + 1, uid.lastIndexOf('/'));
+  }
+
+  /** The picture as it is, with captions and legend, as a canvas. */
+  snapshot() {
+    this.moving = false;
+    this.paint();
+    const style = getComputedStyle(this.frame);
+    return flattened(this.canvas, {
+      background: style.backgroundColor, colour: style.color, font: style.fontFamily,
+      pixelRatio: this.pixelRatio, ...this.overlay.texts(),
+    });
   }
 
   /** Ask for a new picture in the next frame; while `moving` only the most important kernels are drawn. */
@@ -210,7 +286,7 @@ export class NetworkView {
   paint() {
     if (!this.width || !this.network || !this.palette) return;
     const { moving } = this;
-    const total = this.network.kernels.count;
+    const total = this.scene.rows ? this.scene.rows.length : this.network.kernels.count;
     const limit = moving ? Math.min(this.detail, total) : total;
     this.projected = null;
     this.drawn = moving ? this.paintMoving(limit) : this.renderer.draw(this.viewpoint(), limit);

@@ -21,6 +21,7 @@ class Examples:
     layer: str
     layer_key: int
     filter: str
+    image: str | None
 
 
 def examples() -> Examples | None:
@@ -42,6 +43,7 @@ def examples() -> Examples | None:
         layer=str(first["uid"]),
         layer_key=int(first["key"]),
         filter=view.selected or f"{last['uid']}/0",
+        image=view.image,
     )
 
 
@@ -72,4 +74,6 @@ def _named(rest: str, names: Examples) -> str:
         return names.circuit or f"{names.model}/{rest}"
     if kind == "input":
         return names.input_channel
+    if kind == "image":
+        return f"{names.model}/image/{names.image or name}"
     return names.filter if name else names.layer

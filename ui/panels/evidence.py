@@ -1,5 +1,6 @@
 """What speaks for a circuit: Pearson r beside its controls, sizes, and its kernels."""
 
+import html
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import streamlit as st
 from viscnn.ui import figures, state
 from viscnn.ui.data import Drawing
 
-__all__ = ["evidence", "kernel_table"]
+__all__ = ["correlations", "details", "kernel_table"]
 
 _R = {
     "pearson": ("Pearson r, circuit", "Pearson r of the target's response, masked network against whole network"),
@@ -18,13 +19,36 @@ _R = {
     "pearsonWorst": ("r, worst", "as many kernels per layer, those with the lowest scores"),
 }
 
+_TABLE = "display:grid;grid-template-columns:max-content 1fr max-content;gap:.15rem .7rem;align-items:center"
 
-def evidence(circuit: dict[str, Any]) -> None:
-    """Metrics of a stored circuit, given by its properties."""
-    columns = st.columns(len(_R))
-    for column, (key, (label, meaning)) in zip(columns, _R.items(), strict=True):
-        value = circuit.get(key)
-        column.metric(label, "undefined" if value is None else f"{value:.3f}", help=meaning)
+
+def correlations(circuit: dict[str, Any]) -> None:
+    """How well a stored circuit, given by its properties, keeps its target's response, and how well its controls do."""
+    st.html(
+        f'<div role="table" aria-label="Preservation" style="{_TABLE}">'
+        + "".join(_bar(label, meaning, circuit.get(key), key == "pearson") for key, (label, meaning) in _R.items())
+        + "</div>"
+    )
+    if circuit.get("collapsed"):
+        st.warning("No set of top kernels of the asked size reaches the target; this is the strongest single path.")
+
+
+def _bar(label: str, meaning: str, value: float | None, own: bool) -> str:
+    """HTML of one correlation: a bar from zero to one; a negative one has none, but its number."""
+    share = 100 * min(max(value or 0.0, 0.0), 1.0)
+    colour = "rgb({},{},{})".format(*figures.BLUE) if own else "rgba(128,128,128,.6)"
+    text = "undefined" if value is None else f"{value:.3f}"
+    weight = "font-weight:600" if own else ""
+    return (
+        f'<div title="{html.escape(meaning)}" style="font-size:.85rem;{weight}">{html.escape(label)}</div>'
+        f'<div style="height:.55rem;border-radius:2px;background:rgba(128,128,128,.16)">'
+        f'<div style="height:100%;width:{share:.1f}%;border-radius:2px;background:{colour}"></div></div>'
+        f'<div style="font-variant-numeric:tabular-nums;text-align:right;{weight}">{text}</div>'
+    )
+
+
+def details(circuit: dict[str, Any]) -> None:
+    """Sizes of a stored circuit, given by its properties, and how it was chosen and checked."""
     st.html(
         figures.facts(
             {
@@ -40,8 +64,6 @@ def evidence(circuit: dict[str, Any]) -> None:
             }
         )
     )
-    if circuit.get("collapsed"):
-        st.warning("No set of top kernels of the asked size reaches the target; this is the strongest single path.")
 
 
 def kernel_table(drawing: Drawing) -> None:

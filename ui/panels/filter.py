@@ -1,21 +1,21 @@
-"""The panel of a filter: its numbers, its strongest incoming kernels, its activation map."""
+"""The panel of a filter: its numbers, exemplars, visualisation, activation map, and strongest incoming kernels."""
 
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import streamlit as st
-from numpy.typing import NDArray
 
 from viscnn.ui import data, figures, state
 from viscnn.ui.data import Drawing
-from viscnn.ui.panels.errors import shown_errors
-from viscnn.ui.panels.kernel import WITHOUT_WEIGHTS, addends, kernel_panel, kernel_weights
+from viscnn.ui.panels.activation import activation_panel
+from viscnn.ui.panels.exemplars import exemplar_panel
+from viscnn.ui.panels.kernel import addends, kernel_panel
+from viscnn.ui.panels.kernels import incoming_kernels
+from viscnn.ui.panels.picture import Shown
+from viscnn.ui.panels.visualization import visualization_panel
 
-__all__ = ["activation_panel", "filter_panel", "panel_switch", "selection_panel", "top_filters"]
+__all__ = ["filter_facts", "filter_panel", "kernels_into", "panel_switch", "selection_panel", "top_filters"]
 
-KERNELS_SHOWN = (4, 8, 12, 24, 48)
-COLUMNS = 4
 TOP_PER_LAYER = 5
 HIGHEST_TABLE = 640
 
@@ -31,26 +31,43 @@ def panel_switch(other: str) -> bool:
     return bool(st.session_state[state.PANEL] == state.SELECTED)
 
 
-def selection_panel(stamp: str, model: str, drawing: Drawing) -> None:
-    """The panel of what is selected, or how to select."""
+def selection_panel(stamp: str, model: str, drawing: Drawing, *, circuit: str | None = None) -> None:
+    """The panel of what is selected, or how to select; of what a circuit holds the circuit's own visualisations."""
     view = state.current()
     if view.selected is None or view.selected not in set(drawing.filters["uid"]):
         st.caption("Nothing is selected. Click a filter or a kernel in the picture, or pick a filter above.")
     elif view.source is not None:
         kernel_panel(stamp, model, drawing, view.source, view.selected)
     else:
-        filter_panel(stamp, model, drawing, view.selected)
+        filter_panel(stamp, model, drawing, view.selected, circuit=circuit)
 
 
-def filter_panel(stamp: str, model: str, drawing: Drawing, uid: str) -> None:
+def filter_panel(stamp: str, model: str, drawing: Drawing, uid: str, *, circuit: str | None = None) -> None:
     """One filter under the drawing's query."""
-    row = drawing.filters.loc[drawing.filters["uid"] == uid].iloc[0]
-    peers = drawing.filters.loc[drawing.filters["layer"] == row["layer"], "score"]
     st.markdown(f"##### Filter `{uid}`")
+    layer = filter_facts(stamp, model, drawing, uid)
+    if layer is None:
+        return
+    exemplar_panel(stamp, model, uid)
+    visualization_panel(stamp, model, uid, circuit=circuit if _is_drawn(drawing, uid) else None)
+    shown = activation_panel(stamp, model, uid)
+    kernels_into(stamp, model, drawing, uid, layer, shown)
+
+
+def _is_drawn(drawing: Drawing, uid: str) -> bool:
+    """Whether a kernel that is drawn starts or ends at the filter."""
+    row = drawing.filters.index[drawing.filters["uid"] == uid][0]
+    return bool((drawing.kernels[["source", "target"]] == row).to_numpy().any())
+
+
+def filter_facts(stamp: str, model: str, drawing: Drawing, uid: str) -> "pd.Series[Any] | None":
+    """The filter's numbers; returns its layer, None for an input channel, which has neither score nor kernels."""
+    row = drawing.filters.loc[drawing.filters["uid"] == uid].iloc[0]
     if row["inputChannel"]:
         st.caption("An input channel: it has no score and no kernels of its own.")
-        return
-    layer = data.layers(stamp, model).loc[row["layer"]]
+        return None
+    peers = drawing.filters.loc[drawing.filters["layer"] == row["layer"], "score"]
+    layer: pd.Series[Any] = data.layers(stamp, model).loc[row["layer"]]
     note = _note(layer, int(row["channel"]), data.properties(stamp, model)["classes"] or [])
     if note:
         st.markdown(note)
@@ -61,13 +78,18 @@ def filter_panel(stamp: str, model: str, drawing: Drawing, uid: str) -> None:
         "Rank in layer": rank,
         "Importance": figures.number(row["importance"]),
     }
+    st.html(figures.facts(numbers if layer["kind"] == "sum" else numbers | {"Bias": figures.number(row["bias"])}))
+    return layer
+
+
+def kernels_into(
+    stamp: str, model: str, drawing: Drawing, uid: str, layer: "pd.Series[Any]", shown: Shown | None
+) -> None:
+    """Its top incoming kernels with their edge maps on an image, or the addends of a sum."""
     if layer["kind"] == "sum":
-        st.html(figures.facts(numbers))
         addends(data.incoming(stamp, uid, drawing.query), uid)
     else:
-        st.html(figures.facts(numbers | {"Bias": figures.number(row["bias"])}))
-        _incoming(stamp, model, drawing, uid, int(layer["inputs"]))
-    activation_panel(stamp, model, uid)
+        incoming_kernels(stamp, model, drawing, uid, int(layer["inputs"]), shown)
 
 
 def _note(layer: "pd.Series[Any]", channel: int, classes: list[str]) -> str:
@@ -80,110 +102,6 @@ def _note(layer: "pd.Series[Any]", channel: int, classes: list[str]) -> str:
     if layer["gate"]:
         return "A filter of a **gate**: its map reaches other layers only as a factor (squeeze-and-excite)."
     return ""
-
-
-def _incoming(stamp: str, model: str, drawing: Drawing, uid: str, inputs: int) -> None:
-    kernels = data.incoming(stamp, uid, drawing.query)
-    left, right = st.columns([3, 1], vertical_alignment="bottom")
-    with right:
-        shown = _count()
-    top = kernels.head(shown)
-    left.markdown(f"**Top incoming kernels** · {len(top)} of {len(kernels):,}")
-    if len(kernels) < inputs:
-        missing = f"{inputs - len(kernels):,} of {inputs:,} kernels into it are not stored"
-        st.caption(f"{missing} (left out when the model was ingested).")
-    weights = [kernel_weights(stamp, model, uid, each) for each in top["weights"]]
-    limit = figures.largest(each for each in weights if each is not None)
-    for start in range(0, len(top), COLUMNS):
-        for column, at in zip(st.columns(COLUMNS), range(start, min(start + COLUMNS, len(top))), strict=False):
-            with column, st.container(gap=None):
-                _kernel(top.iloc[at], weights[at], limit, uid)
-    if any(each is not None for each in weights):
-        st.html(
-            figures.colour_bar(limit, label="kernel weight, one scale for all; the strip below a kernel is its sign")
-        )
-    elif len(top):
-        st.caption(WITHOUT_WEIGHTS)
-
-
-def _count() -> int:
-    st.session_state["kernels"] = min(KERNELS_SHOWN, key=lambda each: abs(each - state.current().kernels))
-    return int(
-        st.selectbox(
-            "Kernels shown",
-            KERNELS_SHOWN,
-            key="kernels",
-            label_visibility="collapsed",
-            on_change=lambda: state.update(kernels=st.session_state["kernels"]),
-        )
-    )
-
-
-def _kernel(kernel: "pd.Series[Any]", weights: NDArray[np.float64] | None, limit: float, uid: str) -> None:
-    source = str(kernel["source"])
-    colour, score = figures.SIGNS[kernel["sign"]], figures.number(kernel["score"])
-    if pd.isna(kernel["score"]):  # no query yet
-        score = f"sum of |weights| {figures.number(kernel['l1'])}"
-    if weights is None:
-        st.html(figures.strip(colour, caption=f"{score} · {kernel['sign']}"))
-    else:
-        alt = f"kernel {source} to {uid}"
-        st.html(figures.figure(figures.diverging(weights, limit), alt=alt, caption=score, colour=colour))
-    st.button(
-        figures.plain(source.split("/", 1)[1]),
-        key=f"kernel_{kernel['input']}",
-        type="tertiary",
-        help=f"{kernel['sign']}; open this kernel",
-        on_click=lambda: state.select(uid, source),
-    )
-
-
-def activation_panel(stamp: str, model: str, uid: str) -> None:
-    """The activation map on a chosen image, beside it; needs the model on this machine."""
-    st.markdown("**Activation map**")
-    with shown_errors("activation"):
-        path = _choose_image(stamp, model)
-        if path is None:
-            return
-        shown = data.image(stamp, model, path)
-        activation = data.activation(stamp, uid, path)
-        limit = figures.largest([activation])
-        left, right = st.columns(2)
-        left.html(figures.figure(shown, alt=f"image {path}", caption="input image"))
-        right.html(
-            figures.figure(
-                figures.diverging(activation, limit),
-                alt=f"activation map of {uid}",
-                caption=f"map of {activation.shape[0]} x {activation.shape[1]}",
-            )
-        )
-        st.html(figures.colour_bar(limit, label="pre-activation Z, centred at zero"))
-
-
-def _choose_image(stamp: str, model: str) -> str | None:
-    sets = data.image_sets(model)
-    if not sets:
-        st.caption("This model has no images; give them when ingesting it: `viscnn ingest MODEL --images FOLDER`.")
-        return None
-    view = state.current()
-    left, right = st.columns([2, 3])
-    st.session_state["image_set"] = view.image_set if view.image_set in sets else sets[0]
-    with left:
-        chosen = st.selectbox(
-            "Image set",
-            sets,
-            key="image_set",
-            on_change=lambda: state.update(image_set=st.session_state["image_set"], image=None),
-        )
-    paths = data.image_paths(stamp, model, chosen)
-    if not paths:
-        st.caption("This image set is empty.")
-        return None
-    st.session_state["image"] = view.image if view.image in paths else paths[0]
-    with right:
-        return st.selectbox(
-            "Image", paths, key="image", on_change=lambda: state.update(image=st.session_state["image"])
-        )
 
 
 def top_filters(drawing: Drawing) -> None:

@@ -7,6 +7,9 @@ from numpy.typing import NDArray
 
 from viscnn.ui import data, figures, state
 from viscnn.ui.data import Drawing
+from viscnn.ui.panels.errors import shown_errors
+from viscnn.ui.panels.picture import Shown, choose_image
+from viscnn.ui.panels.visualization import kernel_visualization
 
 __all__ = ["WITHOUT_WEIGHTS", "addends", "kernel_panel", "kernel_weights"]
 
@@ -23,13 +26,13 @@ def kernel_weights(stamp: str, model: str, target: str, weights: list[float] | N
     return np.asarray(weights, dtype=np.float64).reshape([int(side) for side in layer["kernelSize"]])
 
 
-def kernel_panel(stamp: str, model: str, drawing: Drawing, source: str, target: str) -> None:
-    """One kernel, or one addend of a sum, under the drawing's query."""
+def kernel_panel(stamp: str, model: str, drawing: Drawing, source: str, target: str) -> Shown | None:
+    """One kernel, or one addend of a sum, under the drawing's query; returns the image that its maps are shown on."""
     kernels = data.incoming(stamp, target, drawing.query)
     found = kernels.index[kernels["source"] == source]
     if not len(found):
         st.caption(f"There is no kernel from `{source}` to `{target}`.")
-        return
+        return None
     kernel = kernels.loc[found[0]]
     identity = kernel["sign"] is None
     st.markdown(f"##### {'Identity' if identity else 'Kernel'} into `{target}`")
@@ -39,7 +42,7 @@ def kernel_panel(stamp: str, model: str, drawing: Drawing, source: str, target: 
         st.markdown("An **addend** of a sum: the map is added as it is, so there are no weights.")
         facts = {"Score": figures.number(kernel["score"]), "Rank among the addends": rank}
         st.html(figures.facts(facts | {"Addend": str(kernel["input"])}))
-        return
+        return _maps(stamp, model, source, target)
     weights = kernel_weights(stamp, model, target, kernel["weights"])
     left, right = st.columns(2)
     with left:
@@ -56,6 +59,28 @@ def kernel_panel(stamp: str, model: str, drawing: Drawing, source: str, target: 
             }
         )
     )
+    shown = _maps(stamp, model, source, target)
+    kernel_visualization(stamp, model, source, target)
+    return shown
+
+
+def _maps(stamp: str, model: str, source: str, target: str) -> Shown | None:
+    """What the kernel reads on an image, and its edge map: the same scale would hide one of them."""
+    st.markdown("**On an image**")
+    with shown_errors("kernel_maps"):
+        shown = choose_image(stamp, model)
+        if shown is None:
+            return None
+        (maps,) = data.kernel_maps(stamp, ((source, target),), shown.picture)
+        pictures = {"image": data.image(stamp, model, shown.picture)}
+        for name, values in (("input map", maps.input), ("edge map, without bias", maps.edge)):
+            pictures[f"{name}, ±{figures.number(figures.largest([values]))}"] = figures.diverging(
+                values, figures.largest([values])
+            )
+        for column, (caption, picture) in zip(st.columns(3), pictures.items(), strict=True):
+            column.html(figures.figure(picture, alt=f"{caption} from {source} to {target}", caption=caption))
+        return shown
+    return None
 
 
 def _weights(weights: NDArray[np.float64] | None, *, alt: str) -> None:

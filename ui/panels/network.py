@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -79,13 +79,23 @@ def _described(found: Mapping[str, Any]) -> str:
     return f"{found['method']}{'' if trust is None else f' · trustworthiness {trust:.2f}'}{active}"
 
 
-def draw(drawing: Drawing, layers: pd.DataFrame, *, revision: str, legend: str, key: str, target: str | None) -> None:
+def draw(
+    drawing: Drawing,
+    layers: pd.DataFrame,
+    *,
+    revision: str,
+    legend: str,
+    key: str,
+    target: str | None,
+    palette: Literal["signs", "comparison"] = "signs",
+) -> None:
     """Draw filters, kernels and identities; the selection of the view is highlighted.
 
     Args:
         revision: names the content of `drawing`.
         key: of the component; its camera stays while the key does.
         target: uid of a filter to be ringed.
+        palette: what the signs of the kernels mean (see `network3d`); `signs` has a variant that the view may ask for.
     """
     centres = discs.offsets(drawing.filters, layers)
     nodes = figures.network_nodes(drawing.filters, centres)
@@ -100,9 +110,26 @@ def draw(drawing: Drawing, layers: pd.DataFrame, *, revision: str, legend: str, 
         height=HEIGHT,
         layers=discs.captions(layers, centres),
         legend=f"{len(drawing.kernels):,} kernels drawn",
+        palette="safe" if palette == "signs" and state.current().safe else palette,
         on_select=lambda: _take(key),
     )
-    st.caption(legend)
+    left, right = st.columns([2, 1])
+    left.caption(legend)
+    if palette == "signs":
+        with right:
+            _colours(key)
+
+
+def _colours(key: str) -> None:
+    """A switch to colours for any kind of colour blindness."""
+    widget = f"{key}_safe"
+    st.session_state[widget] = state.current().safe
+    st.toggle(
+        "Safe colours",
+        key=widget,
+        help="Blue and orange (Okabe and Ito 2008), told apart with any kind of colour blindness",
+        on_change=lambda: state.update(safe=st.session_state[widget]),
+    )
 
 
 def _take(key: str) -> None:

@@ -1,4 +1,4 @@
-"""Progress of a long call: a status box with the running phase, a bar and the time left."""
+"""Progress of a long call: a status box with the running phase, a bar, the time left, and a button that stops it."""
 
 import time
 from collections.abc import Iterator
@@ -13,9 +13,14 @@ __all__ = ["phases"]
 
 @contextmanager
 def phases(label: str, done: str) -> Iterator[Progress]:
-    """A progress callback that shows the running phase; the box says `done` at the end, or that it failed."""
+    """A progress callback that shows the running phase; the box says `done` at the end, or that it failed.
+
+    A click anywhere on the page, the button's among them, asks Streamlit to run the page anew: it does so from inside
+    the next call of the callback, by an exception that ends the work.
+    """
     box = st.status(label, expanded=True)
-    bar = box.progress(0.0, text="starting")
+    bar, stop = box.progress(0.0, text="starting"), box.empty()
+    stop.button("Stop", key=f"stop {label}", icon=":material/stop_circle:", on_click=_stopped, args=(label,))
 
     began: dict[str, tuple[float, int]] = {}  # by step: when, and what an earlier run had done already
 
@@ -31,4 +36,9 @@ def phases(label: str, done: str) -> Iterator[Progress]:
         box.update(label=f"{label}: failed", state="error", expanded=False)
         raise
     bar.empty()
+    stop.empty()
     box.update(label=done, state="complete", expanded=False)
+
+
+def _stopped(label: str) -> None:
+    st.toast(f"{label}: stopped")

@@ -5,11 +5,14 @@ from typing import Any
 
 import streamlit as st
 
-from viscnn.ui import data, state
+from viscnn.ui import data, data_images, state
+from viscnn.ui.completion import complete
+from viscnn.ui.figures import plain
 from viscnn.ui.panels.errors import shown_errors
+from viscnn.ui.panels.image_sets import image_sets
 from viscnn.ui.panels.progress import phases
 
-__all__ = ["CRITERIA", "class_output", "outputs", "query_form", "saved_queries", "target_filter"]
+__all__ = ["CRITERIA", "class_output", "outputs", "queries_of", "query_form", "saved_queries", "target_filter"]
 
 CRITERIA = {
     "taylor": "mean |A · dT/dA|: how much the target would change (the paper's criterion)",
@@ -28,12 +31,18 @@ CRITERIA = {
 }
 _PLAIN = re.compile(r"[A-Za-z0-9_./#]+")
 _REPORT = "viscnn_report"
+HISTORY = 12
+EARLIER = 50
+"""So many earlier inputs go to the browser, to complete from."""
 INPUT_HELP = """Image sets and images, combined:
 
 - `three - overall`: what matters for threes more than for all images
 - `0.5*(cat + dog) - 2*truck`: weights and brackets
 - `"Border Collie" + Bernese_mountain_dog`: quote names with spaces
 - `"3"`: a set named by a number is quoted
+
+Names are completed while you type: arrow keys choose, Enter or Tab takes one; the down arrow in an empty field lists
+what can be named, and what was asked before.
 
 Image sets of this model: """
 
@@ -52,6 +61,7 @@ def query_form(model: str, stamp: str) -> None:
     names = data.image_sets(model)
     sets = ", ".join(f"`{name}`" for name in names[:40]) or "none"
     options = outputs(properties, state.current().selected)
+    image_sets(stamp, model)  # above the form: what it opens has the height of the screen
     with st.form("query", border=False):
         text = st.text_input(
             "Input", key="input", persist_state="session", placeholder=_example(names), help=INPUT_HELP + sets
@@ -85,7 +95,13 @@ def query_form(model: str, stamp: str) -> None:
     if asked:
         with shown_errors("query"):
             _run(model, text, output, criterion, int(images))
+    complete("input", data_images.input_names(stamp, model), earlier=_earlier(model))
     _notes()
+
+
+def _earlier(model: str) -> list[str]:
+    """The inputs of the last queries, newest first."""
+    return list(dict.fromkeys(str(each["input"]) for each in _saved(model).values()))[:EARLIER]
 
 
 def _example(names: list[str]) -> str:
@@ -143,9 +159,18 @@ def target_filter(output: str) -> str | None:
     return None if match is None else match[1] or match[2]
 
 
+def queries_of(model: str) -> dict[str, str]:
+    """The saved queries of a model by uid, newest first, and what they are called."""
+    return {uid: _label(each) for uid, each in _saved(model).items()}
+
+
+def _saved(model: str) -> dict[str, dict[str, Any]]:
+    return {str(each["uid"]): each for each in data.session().queries(model) if each["status"] == "complete"}
+
+
 def saved_queries(model: str) -> str | None:
     """Choose the shown query among the saved ones, and activate it; returns its uid, None when there is none."""
-    saved = {str(each["uid"]): each for each in data.session().queries(model) if each["status"] == "complete"}
+    saved = _saved(model)
     shown = state.current().query
     if shown is not None and shown not in saved:
         st.caption(":material/info: The shown query is not stored any more.")
@@ -166,7 +191,27 @@ def saved_queries(model: str) -> str | None:
         "Browser see as `score`.",
     )
     _activation(shown, active=bool(saved[shown]["active"]))
+    if len(saved) > 1:
+        _history(saved)
     return shown
+
+
+def _history(saved: dict[str, dict[str, Any]]) -> None:
+    """The last queries: one click shows and activates one."""
+    with st.expander("History", icon=":material/history:"):
+        for uid, query in list(saved.items())[:HISTORY]:
+            label = f"{'● ' if query['active'] else ''}{plain(str(query['text']))}"
+            st.button(
+                label, key=f"again {uid}", type="tertiary", on_click=_again, args=(uid,), help="Show and activate"
+            )
+        if len(saved) > HISTORY:
+            st.caption(f"The last {HISTORY} of {len(saved):,}; the list above has all.")
+
+
+def _again(uid: str) -> None:
+    with shown_errors("history"):
+        data.session().activate(uid)
+        state.update(query=uid)
 
 
 def _label(query: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-// VISCNN network3d, built by ui/component/build.mjs
+// VISCNN network.js, built by ui/component/build.mjs
 const TEXTURE_WIDTH = 1024;
 const SELECTED_KERNEL = 4;
 const FEWEST_WHILE_TURNING = 1200;
@@ -51,6 +51,9 @@ const STEEPEST = Math.PI / 2 - 0.02;
 function createCamera(spacing = Infinity) {
 const azimuth = Math.max(START.azimuth, -Math.max(LEAST_AZIMUTH, Math.atan(0.6 * spacing)));
 return { ...START, azimuth, distance: 20, centre: [0, 0, 0] };
+}
+function lookFrom(camera, side) {
+Object.assign(camera, { front: { azimuth: -Math.PI / 2, elevation: 0 }, side: { azimuth: 0, elevation: 0 } }[side]);
 }
 function cameraBasis({ azimuth, elevation }) {
 const [sa, ca, se, ce] = [Math.sin(azimuth), Math.cos(azimuth), Math.sin(elevation), Math.cos(elevation)];
@@ -144,6 +147,9 @@ if (clicked) handlers.click(...place(event));
 on('pointercancel', () => { drag = null; });
 on('pointerleave', () => handlers.leave());
 on('dblclick', () => handlers.reset());
+on('keydown', (event) => {
+if (!event.ctrlKey && !event.metaKey && !event.altKey && handlers.key(event.key)) event.preventDefault();
+});
 on('contextmenu', (event) => event.preventDefault());
 on('wheel', (event) => {
 event.preventDefault();
@@ -270,7 +276,7 @@ let near = -1;
 let nearDistance = tolerance;
 for (let i = 0; i < radii.length; i++) {
 const depth = screen[3 * i + 2];
-if (depth < NEAR) continue;
+if (depth < NEAR || radii[i] === 0) continue;
 const distance = Math.hypot(screen[3 * i] - x, screen[3 * i + 1] - y);
 if (distance <= (radii[i] * unit) / depth && depth < frontDepth) {
 front = i;
@@ -334,10 +340,10 @@ if (ay > y !== by > y && x < points[a] + ((y - ay) / (by - ay)) * (points[b] - p
 }
 return inside;
 }
-function pick(scene, network, screen, unit, x, y, lit = null) {
+function pick(scene, network, screen, unit, x, y, rows = null) {
 const filter = pickFilter(screen, scene.radii, unit, x, y);
 if (filter >= 0) return { kind: 'filter', index: filter };
-const kernel = pickKernel(screen, network.kernels, x, y, { rows: lit });
+const kernel = pickKernel(screen, network.kernels, x, y, { rows });
 return kernel >= 0 ? { kind: 'kernel', index: kernel } : null;
 }
 class NoDrawing extends Error {}
@@ -523,6 +529,7 @@ font-family: var(--st-font, sans-serif); color: var(--st-text-color, #222); line
 background: var(--st-background-color, #fff); border: 1px solid var(--st-border-color, #ddd);
 border-radius: var(--st-base-radius, 8px); }
 .network canvas { display: block; width: 100%; height: 100%; touch-action: none; cursor: grab; outline: none; }
+.network canvas:focus-visible { outline: 2px solid var(--st-primary-color, #f0a202); outline-offset: -2px; }
 .network canvas.turning { cursor: grabbing; }
 .network canvas.pointing { cursor: pointer; }
 .overlay { position: absolute; inset: 0; pointer-events: none; font-size: 12px; }
@@ -570,7 +577,7 @@ legend.dataset.testid = 'network3d-legend';
 this.text = element('div', 'text', legend);
 this.detail = element('div', 'detail', legend);
 this.key = element('div', 'key', legend);
-element('div', 'hint', this.root, 'drag: turn · wheel: zoom · shift-drag: move · double-click: reset');
+element('div', 'hint', this.root, 'drag: turn · wheel: zoom · shift-drag: move · arrows: along the strongest kernels');
 this.ring = element('div', 'ring', this.root);
 this.tooltip = element('div', 'tooltip', this.root);
 this.tooltip.dataset.testid = 'network3d-tooltip';
@@ -589,6 +596,15 @@ element('i', '', entry).style.background = colour;
 entry.append(name);
 }
 this.setDetail('');
+}
+texts() {
+const captions = this.labels
+.filter((label) => label && !label.hidden)
+.map((label) => ({ text: label.textContent, x: parseFloat(label.style.left), y: parseFloat(label.style.top) }));
+const key = [...this.key.children].map((entry) => ({
+text: `— ${entry.textContent}`, colour: entry.firstChild.style.background,
+}));
+return { captions, lines: [{ text: this.text.textContent }, ...key] };
 }
 setDetail(text) {
 this.detail.textContent = text;
@@ -748,7 +764,7 @@ if (faded) { fill = mix(background, fill, 0.22); line = mix(background, line, 0.
 float reach = radius + min(ring, 1.0) * 5.0 * pixelRatio + 1.5;
 gl_PointSize = 2.0 * reach;
 if (selected) gl_Position.z = -0.99 * gl_Position.w;
-if (gl_Position.w <= 0.0 || faded != (fadedOnly == 1)) gl_Position = vec4(2.0, 2.0, 2.0, 1.0);
+if (place.w == 0.0 || gl_Position.w <= 0.0 || faded != (fadedOnly == 1)) gl_Position = vec4(2.0, 2.0, 2.0, 1.0);
 }`;
 const FILTER_FRAGMENT = `#version 300 es
 precision highp float;
@@ -803,8 +819,8 @@ upload(scene, network) {
 const { gl } = this;
 const { filters, kernels } = network;
 fillTexture(gl, this.textures.places, TEXTURE_WIDTH, packPositions(scene));
-fillTexture(gl, this.textures.all, TEXTURE_WIDTH, packKernels(kernels));
-this.total = kernels.count;
+fillTexture(gl, this.textures.all, TEXTURE_WIDTH, packKernels(kernels, { rows: scene.rows }));
+this.total = scene.rows ? scene.rows.length : kernels.count;
 gl.bindVertexArray(this.filters.array);
 const attribute = (name, data, options) =>
 fillAttribute(gl, this.filters.program, name, this.buffers[name], data, options);
@@ -911,10 +927,47 @@ Object.values(this.buffers).forEach((buffer) => gl.deleteBuffer(buffer));
 gl.getExtension('WEBGL_lose_context')?.loseContext();
 }
 }
+const LEGEND_MARGIN = 12;
+const LEGEND_LINE = 17;
+function flattened(canvas, { background, colour, font, captions, lines, pixelRatio }) {
+const copy = document.createElement('canvas');
+[copy.width, copy.height] = [canvas.width, canvas.height];
+const flat = copy.getContext('2d');
+flat.fillStyle = background;
+flat.fillRect(0, 0, copy.width, copy.height);
+flat.drawImage(canvas, 0, 0);
+flat.scale(pixelRatio, pixelRatio);
+flat.fillStyle = colour;
+flat.textBaseline = 'top';
+flat.font = `11.5px ${font}`;
+flat.textAlign = 'center';
+for (const { text, x, y } of captions) flat.fillText(text, x, y);
+flat.textAlign = 'left';
+lines.forEach(({ text, colour: own }, number) => {
+flat.fillStyle = own ?? colour;
+flat.fillText(text, LEGEND_MARGIN, LEGEND_MARGIN + number * LEGEND_LINE);
+});
+return copy;
+}
+function download(canvas, name) {
+const link = document.createElement('a');
+link.download = name;
+link.href = canvas.toDataURL('image/png');
+link.click();
+}
 const KERNELS = {
 light: { identity: '#4a5360', inhibitory: '#1f6fb8', mixed: '#8c8f94', excitatory: '#d0342c' },
 dark: { identity: '#c9ced6', inhibitory: '#5cb0ff', mixed: '#9aa0a8', excitatory: '#ff6f61' },
 };
+const SAFE = {
+light: { identity: '#4a5360', inhibitory: '#0072b2', mixed: '#8c8f94', excitatory: '#d55e00' },
+dark: { identity: '#c9ced6', inhibitory: '#56b4e9', mixed: '#9aa0a8', excitatory: '#e69f00' },
+};
+const COMPARISON = {
+light: { identity: '#4a5360', 'only left': '#0072b2', shared: '#5a5f66', 'only right': '#d55e00' },
+dark: { identity: '#c9ced6', 'only left': '#56b4e9', shared: '#c4c8ce', 'only right': '#e69f00' },
+};
+const PALETTES = { signs: KERNELS, safe: SAFE, comparison: COMPARISON };
 const FILTERS = {
 light: { weak: '#e9edf2', strong: '#3d4657', chosen: '#000000', accent: '#f0a202', goal: '#8b3fc7' },
 dark: { weak: '#2a313c', strong: '#dfe6f0', chosen: '#ffffff', accent: '#ffc247', goal: '#c58cff' },
@@ -928,14 +981,17 @@ return channels ? channels.slice(1).map((value) => Number(value) / 255) : [1, 1,
 function isDark([red, green, blue]) {
 return 0.2126 * red + 0.7152 * green + 0.0722 * blue < 0.4;
 }
-function paletteFor(backgroundText) {
+function paletteFor(backgroundText, kind = 'signs') {
 const background = parseColour(backgroundText);
 const name = isDark(background) ? 'dark' : 'light';
-const kernels = KERNELS[name];
+const kernels = (PALETTES[kind] ?? KERNELS)[name];
+const [identity, ...signs] = Object.keys(kernels);
+const names = [...signs, identity];
 const [weak, strong, chosen, accent, goal] = Object.values(FILTERS[name]).map(parseColour);
 return {
 name,
 css: kernels,
+names,
 background,
 weak,
 strong,
@@ -944,14 +1000,128 @@ accent,
 goal,
 disc: [...strong, name === 'dark' ? 0.07 : 0.045],
 rim: [...strong, name === 'dark' ? 0.4 : 0.3],
-kernels: ['inhibitory', 'mixed', 'excitatory', 'identity'].map((each) => parseColour(kernels[each])).concat([chosen]).flat(),
+kernels: names.map((each) => parseColour(kernels[each])).concat([chosen]).flat(),
 };
+}
+const TOOLS_STYLE = `
+.tools { position: absolute; right: 10px; bottom: 10px; display: flex; gap: 4px; z-index: 3; font-size: 12px; }
+.tools button, .tools summary { font: inherit; color: inherit; cursor: pointer; list-style: none; padding: 2px 8px;
+border-radius: 6px; border: 1px solid var(--st-border-color, #ddd); opacity: .82;
+background: color-mix(in srgb, var(--st-background-color, #fff) 88%, transparent); }
+.tools summary::-webkit-details-marker { display: none; }
+.tools button:hover, .tools summary:hover { opacity: 1; }
+.tools details { position: relative; }
+.tools .layers { position: absolute; right: 0; bottom: 28px; max-height: 260px; overflow: auto; padding: 8px 12px;
+border-radius: 8px; border: 1px solid var(--st-border-color, #ddd); background: var(--st-background-color, #fff);
+white-space: nowrap; box-shadow: 0 2px 10px #0003; }
+.tools .layers label { display: flex; gap: 6px; align-items: center; cursor: pointer; }
+.network:fullscreen { height: 100vh !important; border: 0; border-radius: 0; }
+`;
+const BUTTONS = [
+['fit', 'Fit', 'Everything in view, seen as at first (double-click)'],
+['front', 'Front', 'Seen from the input'],
+['side', 'Side', 'Seen from the side'],
+['fullScreen', 'Full screen', 'Fill the screen; Escape ends it'],
+['save', 'PNG', 'Save the picture'],
+];
+class Toolbar {
+constructor(frame, actions) {
+this.root = append('div', frame, 'tools');
+append('style', this.root).textContent = TOOLS_STYLE;
+this.root.setAttribute('role', 'toolbar');
+this.menu(actions.hide);
+for (const [name, text, title] of BUTTONS) {
+const button = append('button', this.root);
+Object.assign(button, { type: 'button', textContent: text, title });
+button.addEventListener('click', () => actions[name]());
+}
+}
+menu(hide) {
+const details = append('details', this.root);
+this.summary = append('summary', details);
+this.list = append('div', details, 'layers');
+this.list.addEventListener('change', () => {
+const boxes = [...this.list.querySelectorAll('input')];
+const hidden = boxes.filter((box) => !box.checked);
+this.say(hidden.length);
+hide(new Set(hidden.map((box) => Number(box.value))));
+});
+}
+say(hidden) {
+this.summary.textContent = hidden ? `Layers (${hidden} hidden)` : 'Layers';
+}
+setLayers(layers) {
+this.say(0);
+this.list.replaceChildren();
+for (const [number, name] of layers) {
+const label = append('label', this.list);
+const box = append('input', label);
+Object.assign(box, { type: 'checkbox', checked: true, value: number });
+label.append(name);
+}
+}
+}
+function append(name, parent, className = '') {
+const made = document.createElement(name);
+made.className = className;
+return parent.appendChild(made);
+}
+function visiblePart(scene, network, hidden) {
+if (!hidden.size) return { ...scene, rows: null };
+const { filters, kernels } = network;
+const radii = scene.radii.map((radius, i) => (hidden.has(filters.layer[i]) ? 0 : radius));
+const rows = [];
+for (let e = 0; e < kernels.count; e++) {
+if (radii[kernels.source[e]] > 0 && radii[kernels.target[e]] > 0) rows.push(e);
+}
+const discs = scene.discs.filter(({ layer }) => !hidden.has(layer));
+return { ...scene, radii, discs, rows: Uint32Array.from(rows) };
+}
+const BACK = { ArrowLeft: 'target', ArrowRight: 'source' };
+const ON = { ArrowLeft: 'source', ArrowRight: 'target' };
+const TURN = { ArrowUp: -1, ArrowDown: 1 };
+function walks(key) {
+return key in ON || key in TURN;
+}
+function walk(network, selection, key, trail = null) {
+if (!selection) return start(network);
+const { kernels } = network;
+if (selection.kind === 'kernel') {
+if (!(key in ON)) return null;
+return { selection: { kind: 'filter', index: kernels[ON[key]][selection.index] }, trail: null };
+}
+if (key in ON) return along(network, { from: selection.index, key, rank: 0 });
+if (trail) return along(network, { ...trail, rank: trail.rank + TURN[key] });
+const next = selection.index + TURN[key];
+const same = network.filters.layer[next] === network.filters.layer[selection.index];
+return same ? { selection: { kind: 'filter', index: next }, trail: null } : null;
+}
+function along(network, trail) {
+const { kernels } = network;
+const [near, far] = [kernels[BACK[trail.key]], kernels[ON[trail.key]]];
+if (trail.rank < 0) return null;
+let passed = 0;
+for (let e = 0; e < kernels.count; e++) {  // the most important come first
+if (near[e] !== trail.from) continue;
+if (passed === trail.rank) return { selection: { kind: 'filter', index: far[e] }, trail };
+passed += 1;
+}
+return null;
+}
+function start({ filters }) {
+if (!filters.count) return null;
+const last = filters.layer.reduce((most, layer) => Math.max(most, layer), 0);
+let best = -1;
+for (let i = 0; i < filters.count; i++) {
+if (filters.layer[i] === last && (best < 0 || filters.score[i] > filters.score[best])) best = i;
+}
+return { selection: { kind: 'filter', index: best }, trail: null };
 }
 const PADDING = { left: 40, right: 40, top: 64, bottom: 44 };
 const SETTLED_AFTER = 180;
 const FIRST_DETAIL_ON_SOFTWARE = 3000;
-const SIGNS = { '-1': 'inhibitory', 0: 'mixed', 1: 'excitatory', 2: 'identity' };
-const ALWAYS_EXPLAINED = ['inhibitory', 'mixed', 'excitatory'];
+const IDENTITY = 2;
+const ALWAYS_EXPLAINED = [-1, 0, 1];
 const NO_WEBGL =
 'The 3-D view needs WebGL 2, which this browser does not offer here (hardware acceleration may be switched off). ' +
 'Everything else on this page works without it.';
@@ -978,7 +1148,10 @@ const { canvas, stop } = this;
 canvas.dataset.testid = 'network3d';
 canvas.__network = this;
 this.frame.append(canvas);
+canvas.tabIndex = 0;
 this.overlay = new Overlay(this.frame);
+this.toolbar = new Toolbar(this.frame, this.actions());
+this.hidden = new Set();
 this.camera = createCamera();
 this.untouched = true;
 this.detail = this.software ? FIRST_DETAIL_ON_SOFTWARE : Infinity;
@@ -1003,6 +1176,23 @@ click: (x, y) => this.click(x, y),
 hover: (x, y) => this.hover([x, y]),
 leave: () => this.hover(null),
 reset: () => this.reset(),
+key: (key) => this.key(key),
+};
+}
+actions() {
+const look = (side) => () => {
+lookFrom(this.camera, side);
+this.fit();
+this.untouched = false;
+this.draw();
+};
+return {
+fit: () => this.reset(),
+front: look('front'),
+side: look('side'),
+fullScreen: () => (document.fullscreenElement ? document.exitFullscreen() : this.frame.requestFullscreen()),
+save: () => download(this.snapshot(), 'network.png'),
+hide: (layers) => this.hide(layers),
 };
 }
 update({ nodes, kernels, cfg }, emit) {
@@ -1010,11 +1200,12 @@ this.emit = emit;
 if (!this.renderer) return;
 this.frame.style.height = `${cfg.height}px`;
 if (cfg.revision !== this.revision) this.load(readNetwork(nodes, kernels), cfg.revision);
-this.palette = paletteFor(getComputedStyle(this.frame).backgroundColor);
-const signs = new Set([...ALWAYS_EXPLAINED, ...Array.from(this.network.kernels.sign, (sign) => SIGNS[sign])]);
+this.palette = paletteFor(getComputedStyle(this.frame).backgroundColor, cfg.palette);
+const signs = new Set([...ALWAYS_EXPLAINED, ...this.network.kernels.sign].map((sign) => this.palette.names[sign + 1]));
 this.overlay.setTexts(cfg.layers, cfg.legend || `${count(this.network.kernels.count)} kernels drawn`, this.palette, signs);
-this.canvas.setAttribute('role', 'img');
-this.canvas.setAttribute('aria-label', `Network in 3-D: ${cfg.legend}`);
+this.canvas.setAttribute('role', 'application');
+const keys = 'arrow keys walk along the strongest kernels';
+this.canvas.setAttribute('aria-label', `Network in 3-D: ${cfg.legend}; ${keys}`);
 if (cfg.selectedRevision !== this.selectedRevision) {
 this.selectedRevision = cfg.selectedRevision;
 this.select(validSelection(cfg.selected, this.network));
@@ -1027,10 +1218,21 @@ const moved = !sameLayout(this.network, network);
 this.network = network;
 this.revision = revision;
 this.hover(null);
-if (moved) this.scene = buildScene(network.filters);
+if (moved) {
+this.whole = buildScene(network.filters);
+this.hidden = new Set();
+this.toolbar.setLayers(this.whole.discs.map(({ layer, first }) => [layer, this.layerName(first)]));
+}
+this.scene = visiblePart(this.whole, network, this.hidden);
 this.renderer.upload(this.scene, network);
 this.select(selection);
 if (moved) this.reset();
+}
+hide(layers) {
+this.hidden = layers;
+this.scene = visiblePart(this.whole, this.network, layers);
+this.renderer.upload(this.scene, this.network);
+this.select(this.selection);
 }
 restore() {
 this.renderer.build();
@@ -1060,17 +1262,35 @@ if (this.scene && this.width) fitCamera(this.camera, outline(this.scene.discs), 
 select(selection) {
 this.selection = selection;
 const effect = highlight(this.network, selection);
+const { radii } = this.scene;
+const { source, target } = this.network.kernels;
+effect.lit &&= effect.lit.filter((e) => radii[source[e]] > 0 && radii[target[e]] > 0);
 this.lit = effect.lit;
 this.renderer.highlight(this.network, effect, selection?.kind === 'kernel' ? selection.index : -1);
 this.draw();
 }
 click(x, y) {
 if (!this.network) return;
-this.select(this.pick(x, y));
+this.trail = null;
+this.choose(this.pick(x, y));
+}
+choose(selection) {
+this.select(selection);
 this.emit('selected', describeSelection(this.selection, this.network, this.revision, this.selectedRevision));
 }
+key(key) {
+if (!this.network) return false;
+if (key === 'Escape' && this.selection) this.choose(null);
+if (!walks(key)) return false;
+const step = walk(this.network, this.selection, key, this.trail);
+if (!step) return true;
+this.trail = step.trail;
+this.choose(step.selection);
+return true;
+}
 pick(x, y) {
-return pick(this.scene, this.network, this.screen(), pixelsPerUnit(this.height), x, y, this.lit);
+const rows = this.lit ?? this.scene.rows;
+return pick(this.scene, this.network, this.screen(), pixelsPerUnit(this.height), x, y, rows);
 }
 hover(place) {
 this.hovered = place;
@@ -1092,8 +1312,8 @@ const { filters, kernels } = this.network;
 if (under.kind === 'kernel') {
 const [a, b] = [kernels.source[under.index], kernels.target[under.index]];
 const title = `${filters.uid[a]} → ${filters.uid[b]}`;
-const sign = SIGNS[kernels.sign[under.index]];
-const text = sign === 'identity' ? 'identity: an addend of the sum' : `${sign} kernel`;
+const sign = kernels.sign[under.index];
+const text = sign === IDENTITY ? 'identity: an addend of the sum' : `${this.palette.names[sign + 1]} kernel`;
 return this.overlay.showTip(title, text, x, y, this.width);
 }
 const at = this.filterPixel(under.index);
@@ -1107,9 +1327,20 @@ return pickDisc(this.scene.discs, matrix, this.width, this.height, x, y);
 describeDisc(x, y) {
 const disc = this.disc(x, y);
 if (!disc) return this.overlay.hideTip();
-const uid = this.network.filters.uid[disc.first];
-const name = uid.slice(uid.indexOf('/') + 1, uid.lastIndexOf('/'));
-return this.overlay.showTip(name, `layer of ${count(disc.filters)} filters`, x, y, this.width);
+return this.overlay.showTip(this.layerName(disc.first), `layer of ${count(disc.filters)} filters`, x, y, this.width);
+}
+layerName(i) {
+const uid = this.network.filters.uid[i];
+return uid.slice(uid.indexOf('/') + 1, uid.lastIndexOf('/'));
+}
+snapshot() {
+this.moving = false;
+this.paint();
+const style = getComputedStyle(this.frame);
+return flattened(this.canvas, {
+background: style.backgroundColor, colour: style.color, font: style.fontFamily,
+pixelRatio: this.pixelRatio, ...this.overlay.texts(),
+});
 }
 draw({ moving = false } = {}) {
 this.moving = moving;
@@ -1122,7 +1353,7 @@ this.paint();
 paint() {
 if (!this.width || !this.network || !this.palette) return;
 const { moving } = this;
-const total = this.network.kernels.count;
+const total = this.scene.rows ? this.scene.rows.length : this.network.kernels.count;
 const limit = moving ? Math.min(this.detail, total) : total;
 this.projected = null;
 this.drawn = moving ? this.paintMoving(limit) : this.renderer.draw(this.viewpoint(), limit);

@@ -1,0 +1,199 @@
+"""Diagrams as SVG, PNG and HTML: well-formed, complete, without anything from outside; pictures of filters."""
+
+import base64
+import io
+import json
+import re
+from dataclasses import replace
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.test_diagram import drawn
+from viscnn.diagram.html import page
+from viscnn.diagram.layout import Diagram
+from viscnn.diagram.pictures import SIDE, image_kernels, kernels_picture, thumbnail
+from viscnn.diagram.png import LARGEST, MOST_PIXELS, png
+from viscnn.diagram.style import DARK
+from viscnn.diagram.svg import svg
+from viscnn.errors import InputError
+
+NAME = "{http://www.w3.org/2000/svg}"
+DOT = thumbnail(np.full((4, 4, 3), 200, dtype=np.uint8))
+EVIL = '</script><script>alert(1)</script> & "quoted" \x00\x0b\ud800 <b>'
+
+
+def parts(document: str, name: str) -> list[ElementTree.Element]:
+    """Elements of a class."""
+    root = ElementTree.fromstring(document)
+    return [each for each in root.iter() if name in each.get("class", "").split()]
+
+
+def pixels(address: str) -> np.ndarray:
+    content = base64.b64decode(address.removeprefix("data:image/png;base64,"))
+    return np.array(Image.open(io.BytesIO(content)))
+
+
+@pytest.fixture
+def diagram() -> Diagram:
+    return drawn(2)
+
+
+# -- SVG ---------------------------------------------------------------------------------------------------------------
+
+
+def test_everything_is_in_the_drawing(diagram: Diagram) -> None:
+    pictured = [each.uid for each in diagram.filters[::2]]
+    document = svg(diagram, dict.fromkeys(pictured, DOT))
+    filters = parts(document, "filter")
+    assert [each.get("data-uid") for each in filters] == [each.uid for each in diagram.filters]
+    with_image = [each.get("data-uid") for each in filters if each.find(f"{NAME}image") is not None]
+    assert with_image == pictured
+    edges = {int(each.get("data-edge", "")): each for each in parts(document, "edge") if each.get("data-edge")}
+    assert sorted(edges) == list(range(len(diagram.edges)))
+    for row, edge in enumerate(diagram.edges):
+        names = {-1: "inhibitory", 0: "mixed", 1: "excitatory", 2: "identity"}
+        assert edges[row].get("class") == f"edge {names[edge.sign]}"
+        assert float(edges[row].get("stroke-width", "")) == pytest.approx(edge.width, abs=0.006)
+    assert len(parts(document, "kernel")) == len(diagram.pictures)
+    assert len(parts(document, "ring")) == 4
+    texts = [each.text for each in ElementTree.fromstring(document).iter(f"{NAME}text")]
+    assert {"input", "stem", "left", "right", "back", "add", "top"} <= set(texts)
+
+
+def test_strong_edges_are_drawn_above_weak_ones(diagram: Diagram) -> None:
+    widths = [float(each.get("stroke-width", "")) for each in parts(svg(diagram, {}), "edge") if each.get("data-edge")]
+    assert widths == sorted(widths)
+
+
+def test_the_figure_holds_all_that_is_drawn(diagram: Diagram) -> None:
+    root = ElementTree.fromstring(svg(diagram, {}))
+    _, _, width, height = (float(each) for each in root.get("viewBox", "").split())
+    (drawing,) = [each for each in root if each.get("class") == "drawing"]
+    left, top = (float(each) for each in re.findall(r"[\d.]+", drawing.get("transform", "")))
+    assert left >= 30
+    assert left + diagram.width + 30 <= width
+    assert top >= 60
+    assert top + diagram.height + 60 <= height
+
+
+def test_colours_are_those_of_the_palette(diagram: Diagram) -> None:
+    light, dark = svg(diagram, {}), svg(diagram, {}, palette=DARK)
+    styles = [ElementTree.fromstring(each).find(f"{NAME}style") for each in (light, dark)]
+    assert [".edge.excitatory{stroke:#d0342c}" in (each.text or "") for each in styles if each is not None] == [
+        True,
+        False,
+    ]
+    assert ".edge.excitatory{stroke:#ff6f61}" in (styles[1].text or "") if styles[1] is not None else False
+
+
+def test_names_cannot_break_the_documents(diagram: Diagram) -> None:
+    first = replace(diagram.filters[0], uid=f"m/{EVIL}/0", label=EVIL)
+    column = replace(diagram.columns[0], layer=EVIL)
+    circuit: dict[str, Any] = {"uid": EVIL, "target": EVIL, "model": EVIL}
+    evil = replace(
+        diagram, circuit=circuit, filters=(first, *diagram.filters[1:]), columns=(column, *diagram.columns[1:])
+    )
+    document = svg(evil, {})
+    root = ElementTree.fromstring(document)
+    assert not list(root.iter(f"{NAME}script"))
+    assert not list(root.iter(f"{NAME}b"))
+    assert page(evil, {}).count("</script>") == 2
+    document.encode()
+    page(evil, {}).encode()
+
+
+@pytest.mark.parametrize(
+    "address", ["http://127.0.0.1/x.png", "data:text/html;base64,AAAA", 'data:image/png;base64,AA"/><a', "x"]
+)
+def test_a_picture_from_outside_is_refused(diagram: Diagram, address: str) -> None:
+    with pytest.raises(InputError, match="no PNG or JPEG in a data address"):
+        svg(diagram, {diagram.filters[0].uid: address})
+
+
+@pytest.mark.parametrize("make", [svg, page])
+def test_nothing_is_asked_for_from_outside(diagram: Diagram, make: Any) -> None:
+    document = make(diagram, {diagram.filters[4].uid: DOT})
+    addresses = set(re.findall(r"\w+://[^\s\"'\\<]+", document))
+    assert addresses <= {"http://www.w3.org/2000/svg"}  # a name, not an address
+    for each in re.findall(r"(?:href|src)=\\?[\"']([^\"'\\]*)", document):
+        assert each.startswith("data:image/")
+    assert "@import" not in document
+
+
+# -- other files -------------------------------------------------------------------------------------------------------
+
+
+def test_the_page_holds_the_drawing_and_forbids_outside_content(diagram: Diagram) -> None:
+    document = page(diagram, {diagram.filters[4].uid: DOT})
+    assert "default-src 'none'" in document
+    match = re.search(r'<script type="application/json" id="diagram">(.*?)</script>', document, re.DOTALL)
+    assert match is not None
+    assert json.loads(match[1]) == svg(diagram, {diagram.filters[4].uid: DOT}, captioned=False)
+    assert diagram.caption in document
+
+
+def test_the_image_is_the_drawing(diagram: Diagram) -> None:
+    red = thumbnail(np.full((8, 8, 3), (255, 0, 0), dtype=np.uint8))
+    chosen = diagram.filters[20]
+    document = svg(diagram, {chosen.uid: red})
+    root = ElementTree.fromstring(document)
+    image = Image.open(io.BytesIO(png(document, scale=1.5))).convert("RGB")
+    assert image.size == pytest.approx([1.5 * float(root.get(side, "")) for side in ("width", "height")], abs=1)
+    (drawing,) = [each for each in root if each.get("class") == "drawing"]
+    left, top = (float(each) for each in re.findall(r"[\d.]+", drawing.get("transform", "")))
+    at = round(1.5 * (left + chosen.x)), round(1.5 * (top + chosen.y))
+    assert image.getpixel(at) == (255, 0, 0)
+    assert image.getpixel((2, 2)) == (255, 255, 255)
+    heading = np.array(image)[: round(1.5 * (top - 20))]
+    assert heading.min() < 100  # there is a font for the text
+
+
+def test_a_large_image_is_scaled_down(diagram: Diagram) -> None:
+    tall = replace(diagram, height=40_000.0)
+    image = Image.open(io.BytesIO(png(svg(tall, {}))))
+    assert max(image.size) <= LARGEST + 1
+    assert image.size[0] * image.size[1] <= MOST_PIXELS * 1.01
+    with pytest.raises(InputError, match="scale 0"):
+        png(svg(diagram, {}), scale=0)
+
+
+# -- pictures ----------------------------------------------------------------------------------------------------------
+
+
+def test_three_kernels_are_the_positive_part_of_an_image() -> None:
+    kernels = np.zeros((3, 2, 2))
+    kernels[0, 0, 0], kernels[1, 0, 1], kernels[2, 1, 0] = 2.0, 1.0, -5.0
+    found = kernels_picture(kernels)
+    brightened = round(255 * np.log1p(9 * 0.5) / np.log1p(9))
+    assert found.tolist() == [[[255, 0, 0], [0, brightened, 0]], [[0, 0, 0], [0, 0, 0]]]
+    assert kernels_picture(np.full((3, 1, 1), -1.0)).tolist() == [[[0, 0, 0]]]
+
+
+def test_a_single_kernel_is_grey_around_its_middle() -> None:
+    assert kernels_picture(np.array([[[-4.0, 0.0], [2.0, 4.0]]])).tolist() == [[0, 128], [191, 255]]
+
+
+def test_thumbnails_keep_small_images_sharp_and_scale_large_ones_down() -> None:
+    small = np.arange(75, dtype=np.uint8).reshape(5, 5, 3)
+    assert np.array_equal(pixels(thumbnail(small)), small.repeat(20, 0).repeat(20, 1))
+    assert pixels(thumbnail(np.zeros((300, 200, 3), dtype=np.uint8))).shape == (SIDE, 64, 3)
+    assert pixels(thumbnail(np.zeros((28, 28, 1), dtype=np.uint8))).ndim == 2
+
+
+def test_only_kernels_of_one_or_three_channels_are_a_picture() -> None:
+    def row(uid: str, count: int, **changes: Any) -> dict[str, Any]:
+        weights: list[Any] = [[1.0] * 4] * count
+        return {"uid": uid, "kernelSize": [2, 2], "channels": list(range(count)), "weights": weights} | changes
+
+    rows = [
+        row("rgb", 3),
+        row("grey", 1),
+        row("five", 5),
+        row("none", 3, weights=[]),
+        row("two", 3, channels=[0, 2, 1]),
+    ]
+    assert image_kernels(rows).keys() == {"rgb", "grey"}

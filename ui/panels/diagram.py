@@ -1,0 +1,94 @@
+"""The diagram of the shown circuit, with its caption and its files; a click selects."""
+
+import hashlib
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from viscnn.api_diagram import Format
+from viscnn.ui import data, state
+from viscnn.ui.diagram import clicked, diagram
+from viscnn.ui.pictures import pictures
+
+if TYPE_CHECKING:
+    from viscnn.diagram.layout import Diagram
+
+__all__ = ["HEIGHT", "draw"]
+
+HEIGHT = 480
+KEY = "circuit_diagram"
+_FILES: dict[Format, str] = {"svg": "image/svg+xml", "png": "image/png", "html": "text/html"}
+
+
+def draw(model: str, stamp: str, circuit: dict[str, Any]) -> None:
+    """Draw a stored circuit, given by its properties; the selection of the view is isolated."""
+    uid = str(circuit["uid"])
+    laid = _laid(stamp, uid, str(circuit["createdAt"]))
+    shown = pictures(stamp, model, [each.uid for each in laid.filters], circuit=uid)
+    svg, revision = _drawn(stamp, uid, str(circuit["createdAt"]), shown, laid)
+    diagram(
+        svg,
+        circuit=uid,
+        revision=revision,
+        selected=_selected(laid),
+        selected_revision=state.jumps(),
+        key=KEY,
+        height=HEIGHT,
+        on_select=_take,
+    )
+    left, right = st.columns([4, 1], vertical_alignment="top")
+    left.caption(laid.caption)
+    with right, st.popover("Save", icon=":material/download:", width="stretch"):
+        _files(laid, shown)
+
+
+@st.cache_resource(show_spinner="Laying out the circuit", max_entries=16)
+def _laid(stamp: str, uid: str, made: str) -> "Diagram":
+    """Frozen, so that all visitors share one; copies of large ones would take as long as drawing them."""
+    return data.session().circuit_diagram(uid)
+
+
+@st.cache_data(show_spinner="Drawing the circuit", max_entries=16)
+def _drawn(stamp: str, uid: str, made: str, shown: dict[str, str], _laid: "Diagram") -> tuple[str, str]:
+    """The drawing, and a name of its content."""
+    svg = data.session().draw_diagram(_laid, "svg", pictures=shown, captioned=False)
+    return svg.decode(), hashlib.sha256(svg).hexdigest()
+
+
+def _files(laid: "Diagram", shown: dict[str, str]) -> None:
+    """Buttons that make a file when they are pressed."""
+    dark = st.context.theme.type == "dark"
+    name = str(laid.circuit["uid"]).replace("/", "-")
+    for kind, mime in _FILES.items():
+        st.download_button(
+            kind.upper(),
+            partial(data.session().draw_diagram, laid, kind, pictures=shown, dark=dark),
+            f"{name}.{kind}",
+            mime,
+            key=f"save_{kind}",
+            on_click="ignore",
+            width="stretch",
+        )
+
+
+def _take() -> None:
+    """A click becomes the selection of the view."""
+    found = clicked(KEY)
+    if found is None:
+        state.select(None, by_click=True)
+    elif "uid" in found:
+        state.select(found["uid"], by_click=True)
+    else:
+        state.select(found["target"], found["source"], by_click=True)
+
+
+def _selected(laid: "Diagram") -> dict[str, str] | None:
+    """The view's selection where it is drawn."""
+    view = state.current()
+    drawn = {each.uid for each in laid.filters}
+    if view.selected not in drawn:
+        return None
+    if view.source is None:
+        return {"kind": "filter", "uid": str(view.selected)}
+    return {"kind": "kernel", "source": view.source, "target": str(view.selected)}

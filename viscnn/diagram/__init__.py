@@ -1,0 +1,1 @@
+"""Circuits as 2-D diagrams: layout, pictures, and the drawing as SVG, PNG or HTML."""
