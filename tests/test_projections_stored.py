@@ -96,7 +96,8 @@ def test_queries_over_profiles_are_what_the_profiles_say(v: VISCNN, graph: Graph
     alike = {uid: (1 + each @ live[some]) / 2 for uid, each in live.items() if uid != some}
     rows = graph.read("read/filters_like", uid=some, limit=99)
     assert {row["uid"]: row["similarity"] for row in rows} == pytest.approx(alike, abs=1e-6)
-    assert [row["similarity"] for row in rows] == sorted(alike.values(), reverse=True) or len(rows) == len(alike)
+    assert [row["similarity"] for row in rows] == sorted((row["similarity"] for row in rows), reverse=True)
+    assert graph.read("read/filters_like", uid=some, limit=2) == rows[:2]
     index = {name: number for number, name in enumerate(v.model(MODEL)["classes"])}
     shared = {uid: min(each[index["ant"]], each[index["cat"]]) for uid, each in live.items()}
     rows = graph.read("read/filters_of_two_classes", model=MODEL, first="ant", second="cat", limit=99)
@@ -107,6 +108,9 @@ def test_queries_over_profiles_are_what_the_profiles_say(v: VISCNN, graph: Graph
         each = live[row["uid"]]
         others = (each.sum() - each.max()) / 2
         assert row["classSelectivity"] == pytest.approx((each.max() - others) / (each.max() + others))
+    selective = [row["classSelectivity"] for row in rows]
+    assert selective == sorted(selective, reverse=True)
+    assert graph.read("read/class_selective_filters", model=MODEL, limit=2) == rows[:2]
     own = graph.read("read/class_selective_filters", model=MODEL, limit=99, best="ant")
     assert {row["uid"] for row in own} == {row["uid"] for row in rows if row["bestClass"] == "ant"}
 
@@ -114,6 +118,8 @@ def test_queries_over_profiles_are_what_the_profiles_say(v: VISCNN, graph: Graph
 def test_selectivity_of_one_class_all_classes_and_none() -> None:
     profiles = np.array([[1.0, 0, 0], [0.5, 0.5, 0.5], [0, 0, 0]])
     assert class_selectivity(profiles).tolist() == [1.0, 0.0, 0.0]
+    seen = np.array([True, True, False])
+    assert class_selectivity(np.array([[0.5, 0.5, 0.0]]), seen).tolist() == [0.0]
 
 
 def test_exemplar_vectors_are_the_maps_at_the_peaks(v: VISCNN) -> None:

@@ -121,7 +121,7 @@ class Scores(Session):
 
         Args:
             method: one of `viscnn.engine.projections.project.METHODS`.
-            seed: of UMAP and MDS; the same seed gives the same places on one machine.
+            seed: of UMAP; the same seed gives the same places on one machine.
             max_images: at most so many images, the same ones each time; 0 for all.
             images: an image source instead of the registered one.
 

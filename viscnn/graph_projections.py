@@ -35,22 +35,29 @@ class Places:
 
 
 def save_projection(graph: Graph, model: str, method: str, layers: Sequence[Places], properties: dict[str, Any]) -> str:
-    """Write a projection, in place of an earlier one by this method; returns its uid.
+    """Write a projection, in place of an earlier one by this method; where that is active the filters move at once.
+
+    Returns its uid.
 
     Raises:
         NotInGraph: the model is not stored, or not complete.
-        StoredDataError: some filters have no place; the projection stays incomplete, and the active one active.
+        StoredDataError: some filters have no place, or a writing that began later has ended; an earlier projection by
+            the method stays as it is.
     """
     uid = f"{model}/projection/{method}"
-    if not graph.write("write/start_projection", model=model, uid=uid, properties=properties | {"method": method}):
+    started = graph.write("write/start_projection", model=model, uid=uid, properties=properties | {"method": method})
+    if not started:
         raise NotInGraph(f"no complete model {model!r} is stored (viscnn models lists them)")
+    run = started[0]["run"]
     for layer in layers:
         row = {"uid": layer.layer, "u": layer.u.tolist(), "v": layer.v.tolist()}
-        graph.write("write/save_places", uid=uid, rows=[row])
-    found = graph.write("write/finish_projection", uid=uid)[0]
-    if found["written"] != found["filters"]:
+        graph.write("write/save_places", run=run, rows=[row])
+    found = graph.write("write/finish_projection", run=run, uid=uid)
+    if not found:
+        raise StoredDataError(f"projection {uid} was made by another program meanwhile, which began later; that holds")
+    if found[0]["written"] != found[0]["filters"]:
         raise StoredDataError(
-            f"projection {uid}: {found['written']} of {found['filters']} filters have a place; make it again"
+            f"projection {uid}: {found[0]['written']} of {found[0]['filters']} filters have a place; make it again"
         )
     return uid
 
@@ -72,11 +79,15 @@ def projections(graph: Graph, model: str) -> list[dict[str, Any]]:
     return graph.read("read/projections", model=model)
 
 
-def class_selectivity(profiles: NDArray[np.float64]) -> NDArray[np.float64]:
+def class_selectivity(profiles: NDArray[np.float64], seen: NDArray[np.bool_] | None = None) -> NDArray[np.float64]:
     """(best - mean of the others) / (best + mean of the others) per row of (n, classes); 0 for a row of zeros.
 
     Morcos et al. 2018, On the importance of single directions for generalization, eq. 1.
+
+    Args:
+        seen: (classes,) those that had images; the others' zeros say nothing. None is all of them.
     """
+    profiles = profiles if seen is None else profiles[:, seen]
     best = profiles.max(axis=1, initial=0.0)
     others = (profiles.sum(axis=1) - best) / max(1, profiles.shape[1] - 1)
     total = best + others
@@ -92,6 +103,7 @@ def save_profiles(
     *,
     profiles: str,
     images: int,
+    seen: NDArray[np.bool_] | None = None,
     progress: Progress = silent,
 ) -> None:
     """Write the class profiles (n, classes) of each layer's filters, of unit length or zero.
@@ -102,18 +114,23 @@ def save_profiles(
         layers: uid of each layer, and its filters' profiles.
         profiles: hash of the images that they were computed from.
         images: their number.
+        seen: (classes,) those that had images; None is all.
 
     Raises:
         NotInGraph: the model is not stored, or not complete.
+        StoredDataError: another program has begun to write profiles since.
     """
-    if not graph.write("write/start_profiles", model=model):
+    started = graph.write("write/start_profiles", model=model)
+    if not started:
         raise NotInGraph(f"no complete model {model!r} is stored (viscnn models lists them)")
+    run = started[0]["run"]
     done, total = 0, sum(len(values) for _, values in layers)
-    for rows in _profile_rows(layers, classes):
-        graph.write("write/save_profiles", rows=rows)
+    for rows in _profile_rows(layers, classes, seen):
+        graph.write("write/save_profiles", model=model, run=run, rows=rows)
         done += len(rows)
         progress("storing class profiles", done, total)
-    graph.write("write/finish_profiles", model=model, profiles=profiles, images=images)
+    if not graph.write("write/finish_profiles", model=model, run=run, profiles=profiles, images=images):
+        raise StoredDataError(f"another program writes class profiles of model {model!r}; run this again when it ended")
 
 
 def read_profiles(
@@ -128,11 +145,11 @@ def read_profiles(
 
 
 def _profile_rows(
-    layers: Sequence[tuple[str, NDArray[np.float64]]], classes: Sequence[str]
+    layers: Sequence[tuple[str, NDArray[np.float64]]], classes: Sequence[str], seen: NDArray[np.bool_] | None
 ) -> Iterator[list[dict[str, Any]]]:
     step = max(1, PROFILES_AT_ONCE // max(1, len(classes)))
     for uid, values in layers:
-        best, selectivity = values.argmax(axis=1), class_selectivity(values)
+        best, selectivity = values.argmax(axis=1), class_selectivity(values, seen)
         for start in range(0, len(values), step):
             yield [
                 {

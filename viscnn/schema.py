@@ -61,6 +61,7 @@ NODES = (
             "activeProjection": "string: uid of the projection whose places are in u and v",
             "profiles": "string: hash of images and network that the class profiles are of; null while there are none",
             "profileImages": "integer: images that the class profiles are means over",
+            "profilesRun": "string: random, names the writing of profiles that began last; an earlier one gives way",
             "exemplars": "string: hash of images, network and count that exemplars are of; null while there are none",
             "exemplarImages": "integer: images that the exemplars were found among",
             "exemplarsRun": "string: random, names the writing of EXCITED_BY that began last; an earlier one gives way",

@@ -7,8 +7,8 @@
 // columns: uid, layer, bestClass, classSelectivity
 
 CYPHER 25
-MATCH (:Model {name: $model})-[:HAS_LAYER]->(:Layer)-[:HAS_FILTER]->(f:Filter)
-WHERE f.bestClass IS NOT NULL AND ($best IS NULL OR f.bestClass = $best)
+MATCH (m:Model {name: $model})-[:HAS_LAYER]->(:Layer)-[:HAS_FILTER]->(f:Filter)
+WHERE m.profiles IS NOT NULL AND f.bestClass IS NOT NULL AND ($best IS NULL OR f.bestClass = $best)
 RETURN f.uid AS uid, f.layer AS layer, f.bestClass AS bestClass, f.classSelectivity AS classSelectivity
 ORDER BY classSelectivity DESC, uid
 LIMIT $limit

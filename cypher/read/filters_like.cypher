@@ -7,8 +7,8 @@
 
 CYPHER 25
 MATCH (a:Filter {uid: $uid})
-MATCH (:Model {name: a.model})-[:HAS_LAYER]->(:Layer)-[:HAS_FILTER]->(b:Filter)
-WHERE b.uid <> a.uid AND a.bestClass IS NOT NULL AND b.bestClass IS NOT NULL
+MATCH (m:Model {name: a.model})-[:HAS_LAYER]->(:Layer)-[:HAS_FILTER]->(b:Filter)
+WHERE m.profiles IS NOT NULL AND b.uid <> a.uid AND a.bestClass IS NOT NULL AND b.bestClass IS NOT NULL
 RETURN b.uid AS uid, b.layer AS layer, vector.similarity.cosine(a.classProfile, b.classProfile) AS similarity,
   b.bestClass AS bestClass
 ORDER BY similarity DESC, uid

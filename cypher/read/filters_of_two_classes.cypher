@@ -12,7 +12,7 @@ MATCH (m:Model {name: $model})
 WITH m, [i IN range(0, size(m.classes) - 1) WHERE m.classes[i] = $first][0] AS a,
   [i IN range(0, size(m.classes) - 1) WHERE m.classes[i] = $second][0] AS b
 MATCH (m)-[:HAS_LAYER]->(:Layer)-[:HAS_FILTER]->(f:Filter)
-WHERE f.bestClass IS NOT NULL AND a IS NOT NULL AND b IS NOT NULL
+WHERE m.profiles IS NOT NULL AND f.bestClass IS NOT NULL AND a IS NOT NULL AND b IS NOT NULL
 WITH f, f.classProfile[a] AS first, f.classProfile[b] AS second
 RETURN f.uid AS uid, f.layer AS layer, first, second, CASE WHEN first < second THEN first ELSE second END AS shared
 ORDER BY shared DESC, uid

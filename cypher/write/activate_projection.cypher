@@ -5,8 +5,10 @@
 // columns: model, method, filters
 
 CYPHER 25
+MATCH (m:Model {name: split($uid, '/')[0], status: 'complete'})
+SET m.name = m.name  // takes the model's lock: who writes the projection anew waits, or has ended
+WITH m
 MATCH (p:Projection {uid: $uid, status: 'complete'})
-MATCH (m:Model {name: p.model, status: 'complete'})
 SET m.activeProjection = p.uid
 WITH m, p
 MATCH (p)-[s:PLACES]->(f:Filter)<-[:HAS_FILTER]-(l:Layer)

@@ -16,8 +16,10 @@ __all__ = ["stored_profiles"]
 
 def stored_profiles(
     graph: Graph, bundle: Bundle, indices: tuple[int, ...], *, progress: Progress = silent
-) -> list[NDArray[np.float64]]:
+) -> tuple[list[NDArray[np.float64]], list[str]]:
     """Per layer (filters, classes) of unit length, or zero: a filter's `taylor` score for each class (paper, 2.3).
+
+    Also what is to be said of them: images that were left out, or that fewer are used than before.
 
     Args:
         indices: images by their position in the bundle's collection; those without a class of the model are left out.
@@ -30,13 +32,19 @@ def stored_profiles(
     uids = [f"{bundle.name}/{layer.name}" for layer in bundle.architecture.layers]
     found = read_profiles(graph, bundle.name, uids, profiles=key)
     if found is not None:
-        return found
+        return found, []
+    before = graph.read("read/model", model=bundle.name)[0]["profileImages"] or 0
     profiles = class_profiles(bundle, indices, running=Running(progress=progress))
     units = [_normalised(each) for each in profiles.filters]
     images = int(profiles.images.sum())
     layers = list(zip(uids, units, strict=True))
-    save_profiles(graph, bundle.name, layers, bundle.classes, profiles=key, images=images, progress=progress)
-    return units
+    seen = profiles.images > 0
+    save_profiles(graph, bundle.name, layers, bundle.classes, profiles=key, images=images, seen=seen, progress=progress)
+    notes = [f"class profiles of {images:,} images replace those of {before:,}"] * (images < before)
+    notes += [f"{len(profiles.skipped):,} images cannot be decoded and were left out"] * bool(profiles.skipped)
+    notes += [f"{profiles.unlabelled:,} images are of no class of the model"] * bool(profiles.unlabelled)
+    notes += [f"{int((~seen).sum()):,} of {len(seen):,} classes have no image"] * bool((~seen).any())
+    return units, notes
 
 
 def _normalised(values: NDArray[np.float64]) -> NDArray[np.float64]:

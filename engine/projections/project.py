@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,11 +19,11 @@ from viscnn.engine.projections.sources import exemplar_vectors, kernel_vectors, 
 from viscnn.engine.visualize.render import Renderer
 from viscnn.engine.visualize.settings import Settings
 from viscnn.engine.visualize.views import Normalisation
-from viscnn.errors import ExpressionError, ImagesError, InputError, nearest
+from viscnn.errors import ExpressionError, ImagesError, InputError, NotInGraph, nearest
 from viscnn.graph import Graph
 from viscnn.graph_projections import Places, activate_projection, save_projection
 from viscnn.graph_scores import QueryScores, stored_scores
-from viscnn.ingest.kernels import kernel_blocks
+from viscnn.ingest.kernels import identity_blocks, kernel_blocks
 from viscnn.ingest.layout import input_places
 from viscnn.ingest.structure import INPUT, Architecture
 from viscnn.progress import Progress, silent
@@ -49,7 +49,9 @@ class ProjectionReport:
     Attributes:
         trustworthiness, continuity: after smoothing, means over the layers weighted by filters; None where all layers
             are too small. `_before`: before it.
-        weights: what kernels weigh: `importance` (absolute values), or `l1` where the model has none.
+        weights: what kernels weigh: `importance` (absolute values), or `l1` where the model has none; then identities
+            weigh the mean of it.
+        active: whether the filters stand there now; making the active projection anew moves them.
         notes: what was done otherwise than asked for, by layer.
     """
 
@@ -98,7 +100,7 @@ def project(
     """Make a projection of a stored model, and store it in place of an earlier one by this method.
 
     Args:
-        max_images: at most so many images of each class; 0 for all.
+        max_images: at most so many images; 0 for all.
 
     Raises:
         InputError: an unknown method, a wrong seed, or visualisations that have not been rendered; it says how.
@@ -106,7 +108,9 @@ def project(
     """
     began = time.monotonic()
     _check(method, seed)
+    scores, said = _weights_of(graph, bundle)
     vectors, notes = _vectors(graph, bundle, method, max_images, progress)
+    notes = [*said, *notes]
     layers = list(_placed(bundle.architecture, vectors, METHODS[method][1], seed, progress))
     notes += [
         f"{layer.name}: {each.embedded.note}"
@@ -114,7 +118,7 @@ def project(
         if each.embedded.note
     ]
     points = _scaled(bundle.architecture, layers)
-    found, weights = _aligned(graph, bundle, points)
+    found = _aligned(bundle, scores, points)
     report = ProjectionReport(
         uid=f"{bundle.name}/projection/{method}",
         model=bundle.name,
@@ -122,7 +126,7 @@ def project(
         seed=seed,
         seconds=time.monotonic() - began,
         lengths=found.lengths,
-        weights=weights,
+        weights="l1" if scores is None else "importance",
         active=activate,
         notes=tuple(notes),
         **_summary(layers, bundle.architecture),
@@ -133,7 +137,8 @@ def project(
     save_projection(graph, bundle.name, method, places, report.properties())
     if activate:
         activate_projection(graph, report.uid)
-    return report
+    active = graph.read("read/model", model=bundle.name)[0]["activeProjection"] == report.uid
+    return replace(report, active=active)
 
 
 def _check(method: str, seed: int) -> None:
@@ -163,7 +168,7 @@ def _vectors(
         indices = bundle.collection.select("overall", "score", max_images or None, required=True)
         if wanted == "exemplars":
             return exemplar_vectors(bundle, indices, progress=progress), []
-        return stored_profiles(graph, bundle, indices, progress=progress), []
+        return stored_profiles(graph, bundle, indices, progress=progress)
     except (ImagesError, ExpressionError) as error:
         if method in {"mds", "pca"}:
             return kernel_vectors(bundle.architecture), [
@@ -209,18 +214,32 @@ def _summary(layers: list[LayerPlaces], architecture: Architecture) -> dict[str,
 # --- rotations ---------------------------------------------------------------------------------------------------
 
 
-def _aligned(graph: Graph, bundle: Bundle, points: list[NDArray[np.float64]]) -> tuple[Alignment, str]:
-    """The rotations, and what kernels weighed."""
-    kernels = CrossCovariance(points)
+def _weights_of(graph: Graph, bundle: Bundle) -> tuple[QueryScores | None, list[str]]:
+    """The scores that importance is of; None where there are none, or they are not stored any more, which is said."""
     query = graph.read("read/model", model=bundle.name)[0]["importanceQuery"]
     if query is None:
-        for block in kernel_blocks(bundle.architecture):
-            first = bundle.architecture.numbers[block.layer.name]
-            kernels.add(block.sources, block.outputs + first, block.l1)
-    else:
-        for sources, targets, weights in _important(bundle, stored_scores(graph, query)):
+        return None, []
+    try:
+        return stored_scores(graph, query), []
+    except NotInGraph:
+        return None, [f"kernels weigh their L1 norm: query {query}, which importance is of, is not stored any more"]
+
+
+def _aligned(bundle: Bundle, scores: QueryScores | None, points: list[NDArray[np.float64]]) -> Alignment:
+    """The rotations; kernels weigh their importance, or without scores their L1 norm, and identities the mean of it."""
+    kernels = CrossCovariance(points)
+    if scores is not None:
+        for sources, targets, weights in _important(bundle, scores):
             kernels.add(sources, targets, weights)
-    return align(kernels.pairs()), "l1" if query is None else "importance"
+        return align(kernels.pairs())
+    total, count = 0.0, 0
+    for block in kernel_blocks(bundle.architecture):
+        kernels.add(block.sources, block.outputs + bundle.architecture.numbers[block.layer.name], block.l1)
+        total, count = total + float(block.l1.sum()), count + len(block.l1)
+    for identities in identity_blocks(bundle.architecture):
+        targets = identities.outputs + bundle.architecture.numbers[identities.layer.name]
+        kernels.add(identities.sources, targets, np.full(len(targets), total / count))
+    return align(kernels.pairs())
 
 
 def _important(

@@ -25,6 +25,8 @@ Vectors = NDArray[np.floating]
 def kernel_vectors(architecture: Architecture) -> Iterator[Vectors]:
     """Per layer the incoming kernels of its filters, flattened: (filters, inputs * rows * columns).
 
+    Filters of different groups read different inputs, so that none of their weights lie in one column. Not so in
+    depthwise layers, where no two filters would have anything in common: there the kernels themselves are compared.
     A filter of a sum has the vector of the filter that its first addend is, or zeros where that is not one whole layer.
     """
     for layer in architecture.layers:
@@ -32,7 +34,18 @@ def kernel_vectors(architecture: Architecture) -> Iterator[Vectors]:
         if found is None:
             yield np.zeros((layer.filters, 1), dtype=np.float32)
         else:
-            yield architecture.convolution(found).weight.detach().flatten(1).numpy()
+            yield _by_input(architecture.convolution(found).weight.detach().flatten(1).numpy(), found)
+
+
+def _by_input(weights: Vectors, layer: LayerSpec) -> Vectors:
+    """Weights (filters, inputs per group * taps) in a column for every input of the layer."""
+    if layer.groups == 1 or layer.inputs == 1:
+        return weights
+    count = layer.filters // layer.groups
+    wide = np.zeros((layer.groups, count, layer.groups, weights.shape[1]), dtype=weights.dtype)
+    each = np.arange(layer.groups)
+    wide[each, :, each] = weights.reshape(layer.groups, count, -1)
+    return wide.reshape(layer.filters, -1)
 
 
 def _first_source(architecture: Architecture, layer: LayerSpec) -> LayerSpec | None:

@@ -70,7 +70,7 @@ def _chosen(found: Mapping[str, Mapping[str, Any]]) -> str | None:
     view = state.current().projection
     if view in found:
         return view
-    return next((uid for uid, each in found.items() if each["active"]), None)
+    return next((uid for uid, each in found.items() if each["active"]), next(iter(found), None))
 
 
 def _described(found: Mapping[str, Any]) -> str:
