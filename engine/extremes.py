@@ -27,6 +27,10 @@ __all__ = ["Accumulator", "Extremes", "LayerExtremes", "extremes"]
 _NONE = -1
 
 
+class _OtherState(ValueError):
+    """What was kept of an earlier pass is of something else: the pass begins anew."""
+
+
 @dataclass(frozen=True)
 class LayerExtremes:
     """The extremes of a layer's filters; each array is (2, filters, found): the top, then the bottom.
@@ -248,7 +252,7 @@ class _Lists:
         """What `state` returned; raises KeyError or ValueError when it is of something else."""
         for name, mine in self.state().items():
             if state[name].shape != mine.shape or state[name].dtype != mine.dtype:
-                raise ValueError(f"extremes of shape {state[name].shape}, not {mine.shape}")
+                raise _OtherState(f"extremes of shape {state[name].shape}, not {mine.shape}")
         self._values, self._images, self._places = (
             torch.from_numpy(state[name]) for name in ("values", "images", "places")
         )

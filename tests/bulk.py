@@ -16,7 +16,7 @@ from viscnn.ingest.architecture import read_architecture
 from viscnn.ingest.contents import Contents
 from viscnn.ingest.kernels import Extent
 from viscnn.ingest.load import LoadReport
-from viscnn.server import process, settings
+from viscnn.server import process
 from viscnn.server.home import Home, server_home
 
 SHAPE = (3, 12, 12)
@@ -53,11 +53,6 @@ def contents(name: str, extent: Extent | None = None, *, seed: int = 0) -> Conte
     network = nets.seeded(Branching, seed=seed).eval()
     zoo = toy.zoo_of(network, SHAPE, classes=CLASSES)
     return Contents(name, zoo, read_architecture(network, SHAPE, heads=True), extent or Extent(), heads=True)
-
-
-def quick_java() -> tuple[str, ...]:
-    """Java's flags for servers that live for seconds: code is compiled once, quickly."""
-    return (*settings._JAVA_FLAGS, "-XX:TieredStopAtLevel=1")
 
 
 _PARTS = ("databases", "transactions")

@@ -16,11 +16,12 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # begun by `&`: programs 
     signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: small tensors, and Neo4j and Chromium want a core too
 
-from tests.servers import own_home
+from tests.servers import own_home, quick_java
 from viscnn import server as managed
 from viscnn.config import Connection
 from viscnn.graph import Graph
 from viscnn.ingest.load import drop_model
+from viscnn.server import settings
 from viscnn.server.jars import jars_folder
 
 
@@ -45,6 +46,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("VISCNN_JARS", str(shared_jars))
         patch.setenv("VISCNN_HEAP", os.environ.get("VISCNN_HEAP", "512m"))
         patch.setenv("VISCNN_PAGECACHE", os.environ.get("VISCNN_PAGECACHE", "256m"))
+        patch.setattr(settings, "_JAVA_FLAGS", quick_java())
         yield folder
 
 

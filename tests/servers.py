@@ -18,6 +18,7 @@ import psutil
 import pytest
 
 from viscnn import server
+from viscnn.server import settings
 from viscnn.server.jars import Jar
 
 START = """
@@ -26,6 +27,12 @@ from viscnn import server
 signal.signal(signal.SIGINT, signal.default_int_handler)
 print(server.start().uri)
 """
+
+
+def quick_java() -> tuple[str, ...]:
+    """Java's flags for servers that live for minutes: code is compiled once, quickly."""
+    quick = "-XX:TieredStopAtLevel=1"
+    return settings._JAVA_FLAGS if quick in settings._JAVA_FLAGS else (*settings._JAVA_FLAGS, quick)
 
 
 @contextmanager

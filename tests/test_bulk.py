@@ -4,7 +4,6 @@ import json
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tests import bulk as shared
-from tests.bulk import CLASSES, SHAPE, contents, quick_java, untouched, write
+from tests.bulk import CLASSES, SHAPE, contents, untouched, write
 from viscnn import VISCNN, server
 from viscnn.cli import app
 from viscnn.errors import ConfigError, InputError, ModelError, ServerError
@@ -23,18 +22,11 @@ from viscnn.ingest.bulk import load_in_bulk
 from viscnn.ingest.kernels import Extent
 from viscnn.ingest.load import drop_model, load_contents
 from viscnn.progress import silent
-from viscnn.server import exchange, managed, process, settings
+from viscnn.server import exchange, managed, process
 from viscnn.server.bulk import other_clients, replacement
 from viscnn.server.home import Home, server_home
 
 SOURCE = f"{shared.__file__}:branching"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(settings, "_JAVA_FLAGS", quick_java())
-        yield
 
 
 @pytest.fixture

@@ -11,22 +11,15 @@ import psutil
 import pytest
 
 from tests import bulk
-from tests.bulk import assert_whole, contents, quick_java, untouched
+from tests.bulk import assert_whole, contents, untouched
 from tests.servers import wait_until
 from viscnn import server
 from viscnn.graph import Graph
 from viscnn.ingest.load import load_contents
-from viscnn.server import exchange, process, settings
+from viscnn.server import exchange, process
 from viscnn.server.home import Home, server_home
 
 ROOT = Path(__file__).parents[1]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(settings, "_JAVA_FLAGS", quick_java())
-        yield
 
 
 @pytest.fixture
@@ -53,7 +46,8 @@ sys.addaudithook(watch)
 
 LOAD = f"""
 import signal, sys
-from tests.bulk import contents, quick_java
+from tests.bulk import contents
+from tests.servers import quick_java
 from viscnn import server
 from viscnn.graph import Graph
 from viscnn.errors import ServerError

@@ -163,7 +163,7 @@ def test_typing_taking_and_running(page: Page, v: VISCNN) -> None:
     expect(field).to_have_value("three")
     expect(field).to_be_focused()
     field.press_sequentially(" - ov")
-    page.get_by_role("option", name="overall").click()
+    page.get_by_role("option", name="overall image set").click()
     expect(field).to_have_value("three - overall")
     field.press("Enter")
     expect(page.get_by_text("decide the result")).to_be_visible(timeout=3 * PATIENCE_MS)

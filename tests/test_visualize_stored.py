@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -191,6 +192,7 @@ def test_what_is_not_in_the_circuit_is_refused(v: VISCNN, circuit: str) -> None:
 
 
 def test_the_projection_needs_all_of_them_and_says_what_renders_them(v: VISCNN) -> None:
+    shutil.rmtree(cache_folder() / "visualizations", ignore_errors=True)  # other tests render the same network
     with pytest.raises(InputError, match=rf"conv1.*viscnn visualize {MODEL} \(exemplar-umap|all layers"):
         v.project(MODEL, method="featureviz-umap")
     list(v.visualize_layer(MODEL, "conv1"))
