@@ -131,14 +131,19 @@ def project(
         notes=tuple(notes),
         **_summary(layers, bundle.architecture),
     )
-    names = [INPUT, *(layer.name for layer in bundle.architecture.layers)]
-    turned = [points_of @ matrix.T for points_of, matrix in zip(points, found.matrices, strict=True)]
-    places = [Places(f"{bundle.name}/{name}", each[:, 0], each[:, 1]) for name, each in zip(names, turned, strict=True)]
+    places = _turned(bundle, points, found)
     save_projection(graph, bundle.name, method, places, report.properties())
     if activate:
         activate_projection(graph, report.uid)
     active = graph.read("read/model", model=bundle.name)[0]["activeProjection"] == report.uid
     return replace(report, active=active)
+
+
+def _turned(bundle: Bundle, points: list[NDArray[np.float64]], found: Alignment) -> list[Places]:
+    """The places of all layers, input channels first, as the alignment turns them."""
+    uids = [f"{bundle.name}/{name}" for name in (INPUT, *(layer.name for layer in bundle.architecture.layers))]
+    turned = [points_of @ matrix.T for points_of, matrix in zip(points, found.matrices, strict=True)]
+    return [Places(uid, each[:, 0], each[:, 1]) for uid, each in zip(uids, turned, strict=True)]
 
 
 def _check(method: str, seed: int) -> None:
