@@ -46,8 +46,13 @@ NAME, LARGE = "bench-ui", "vgg16-trunk"
 KERNELS = 20_000
 CLICKED = 4
 PHOTOGRAPHS = 4
-SLIDER = "[data-testid=stSlider] [role=slider]"
-INSTANCE = "document.querySelector('[data-testid=network3d]')?.__network"
+SLIDER = "[data-testid=stSlider] input"
+INSTANCE = (
+    "(() => { const find = (root) => { const own = root.querySelector('[data-testid=network3d]'); if (own) return own;"
+    " for (const each of root.querySelectorAll('*')) if (each.shadowRoot) { const found = find(each.shadowRoot);"
+    " if (found) return found; } return null; }; return find(document)?.__network; })()"
+)
+"""The component's instance, which lies in a shadow root."""
 
 
 def main() -> None:
