@@ -15,7 +15,7 @@ from viscnn.engine.bundle import Bundle
 from viscnn.engine.capture import Intervention, Recording, convolve, record
 from viscnn.engine.output import parse_output
 from viscnn.engine.target import Target, resolve
-from viscnn.engine.wiring import filter_uids
+from viscnn.engine.wiring import filter_uids, sources_of
 from viscnn.errors import ImagesError, InputError, NotInGraph, nearest
 from viscnn.ingest.structure import LayerSpec
 
@@ -101,7 +101,8 @@ def kernel_maps(bundle: Bundle, kernels: Sequence[tuple[str, str]], image: Tenso
     Raises:
         NotInGraph: there is no such filter, or no kernel between the two.
     """
-    found = [(*(end := _filter(bundle, target)), _inputs(bundle, source, *end)[0]) for source, target in kernels]
+    uids = filter_uids(bundle.name, bundle.architecture)
+    found = [(*(end := _filter(bundle, target)), _inputs(bundle, uids, source, *end)[0]) for source, target in kernels]
     if not found:
         return []
     last = max((layer for layer, *_ in found), key=lambda layer: layer.index)
@@ -205,11 +206,13 @@ def _filter(bundle: Bundle, uid: str) -> Filter:
     return layers[name], int(channel)
 
 
-def _inputs(bundle: Bundle, source: str, layer: LayerSpec, channel: int) -> list[int]:
-    """The inputs (within the group) of a filter that are a source's map; of a sum its addends."""
-    uids = filter_uids(bundle.name, bundle.architecture)
-    first = channel // (layer.filters // layer.groups) * layer.inputs
-    sources = bundle.architecture.sources(layer)[first : first + layer.inputs]
+def _inputs(bundle: Bundle, uids: list[str], source: str, layer: LayerSpec, channel: int) -> list[int]:
+    """The inputs (within the group) of a filter that are a source's map; of a sum its addends.
+
+    Args:
+        uids: those of all filters, as `filter_uids` has them.
+    """
+    sources = sources_of(bundle.architecture, layer)[channel]
     found = [number for number, each in enumerate(sources) if each >= 0 and uids[each] == source]
     if not found:
         if source not in uids:
@@ -219,6 +222,7 @@ def _inputs(bundle: Bundle, source: str, layer: LayerSpec, channel: int) -> list
 
 
 def _interventions(bundle: Bundle, factors: Mapping[str, float]) -> dict[str, Intervention]:
+    uids = filter_uids(bundle.name, bundle.architecture)
     filters: dict[str, dict[int, float]] = defaultdict(dict)
     kernels: dict[str, dict[tuple[int, int], float]] = defaultdict(dict)
     for name, factor in factors.items():
@@ -229,7 +233,7 @@ def _interventions(bundle: Bundle, factors: Mapping[str, float]) -> dict[str, In
         if ends is None:
             filters[layer.name][channel] = factor
         else:
-            kernels[layer.name] |= {(channel, each): factor for each in _inputs(bundle, ends[0], layer, channel)}
+            kernels[layer.name] |= {(channel, each): factor for each in _inputs(bundle, uids, ends[0], layer, channel)}
     return {name: _scaled(filters[name], kernels[name]) for name in [*filters, *kernels]}
 
 

@@ -10,7 +10,7 @@ from viscnn.engine.target import Target
 from viscnn.ingest.architecture import Architecture, LayerSpec
 from viscnn.ingest.rows import channel_names
 
-__all__ = ["filter_uids", "layer_network", "source_numbers", "target_numbers", "upstream_of"]
+__all__ = ["filter_uids", "layer_network", "source_numbers", "sources_of", "target_numbers", "upstream_of"]
 
 
 def filter_uids(model: str, architecture: Architecture) -> list[str]:
@@ -37,7 +37,7 @@ def layer_network(
             LayerScores(
                 uid=f"{model}/{layer.name}",
                 kernel=np.broadcast_to(0.0, shape) if kernels is None else kernels[number],
-                source_of=_sources(architecture, layer),
+                source_of=sources_of(architecture, layer),
                 target_of=np.arange(first, first + layer.filters),
                 positions=layer.positions,
                 identity=layer.is_sum,
@@ -46,7 +46,7 @@ def layer_network(
     return tuple(found)
 
 
-def _sources(architecture: Architecture, layer: LayerSpec) -> NDArray[np.int64]:
+def sources_of(architecture: Architecture, layer: LayerSpec) -> NDArray[np.int64]:
     """(filters, inputs per group) the filter that each kernel reads, -1 for none; a view of one row where all agree."""
     of_groups = architecture.sources(layer).reshape(layer.groups, layer.inputs)
     if layer.groups == 1:

@@ -19,6 +19,7 @@ from viscnn.engine.projections.sources import exemplar_vectors, kernel_vectors, 
 from viscnn.engine.visualize.render import Renderer
 from viscnn.engine.visualize.settings import Settings
 from viscnn.engine.visualize.views import Normalisation
+from viscnn.engine.wiring import sources_of
 from viscnn.errors import ExpressionError, ImagesError, InputError, NotInGraph, nearest
 from viscnn.graph import Graph
 from viscnn.graph_projections import Places, activate_projection, save_projection
@@ -257,9 +258,7 @@ def _important(
         if number is None:
             continue
         weights = np.abs(scores.kernels[scores.starts[number] : scores.starts[number + layer.filters]])
-        outputs = np.repeat(np.arange(layer.filters), layer.inputs)
-        starts = outputs // (layer.filters // layer.groups) * layer.inputs
-        sources = bundle.architecture.sources(layer)[starts + np.tile(np.arange(layer.inputs), layer.filters)]
+        sources = sources_of(bundle.architecture, layer).ravel()
         kept = (sources >= 0) & np.isfinite(weights)
-        targets = outputs + bundle.architecture.numbers[layer.name]
+        targets = np.repeat(np.arange(layer.filters), layer.inputs) + bundle.architecture.numbers[layer.name]
         yield sources[kept], targets[kept], weights[kept]
