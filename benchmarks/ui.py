@@ -39,7 +39,7 @@ from running_server import connected
 from tests.browser import chromium, new_page, serve
 from viscnn import VISCNN
 from viscnn.ui.launch import launch
-from viscnn.ui.state import KEPT_FRACTIONS, View
+from viscnn.ui.state import KEPT_FRACTIONS, View, nearest
 
 TARGETS = {"firstPicture": 2.0, "clickToPanel": 0.5, "slider": 0.5, "sliderLarge": 1.5}
 NAME, LARGE = "bench-ui", "vgg16-trunk"
@@ -144,8 +144,8 @@ def launched() -> Iterator[str]:
 
 
 def link(address: str, model: str, query: str, keep: float) -> str:
-    nearest = min(KEPT_FRACTIONS, key=lambda step: abs(step - keep))
-    return f"{address}/?view={quote(View(model=model, query=query, keep=nearest).to_json())}"
+    kept = nearest(KEPT_FRACTIONS, keep)
+    return f"{address}/?view={quote(View(model=model, query=query, keep=kept).to_json())}"
 
 
 # --- measures ------------------------------------------------------------------------------------------------------

@@ -335,9 +335,14 @@ def test_dark_theme_has_its_own_colours(browser: Browser, address: str) -> None:
     assert problems == []
 
 
-def test_without_webgl_a_plain_message_stands_in_its_place(address: str) -> None:
-    with chromium("--disable-3d-apis") as plain, new_page(plain) as (page, _):
-        page.goto(address)
-        expect(page.get_by_test_id("network3d-message")).to_contain_text("needs WebGL 2")
-        expect(page.get_by_text("CHOSEN None")).to_be_visible()
-        expect(page.get_by_text("BidiComponent Error")).to_have_count(0)
+def test_without_webgl_the_same_is_drawn_on_a_2d_canvas(address: str) -> None:
+    with chromium("--disable-3d-apis") as plain, new_page(plain) as (page, problems):
+        canvas = drawn(page, address)
+        expect(page.get_by_test_id("network3d-legend")).to_contain_text("drawn without WebGL 2")
+        assert ask(canvas, "n => n.drawn") == 600
+        pixels = ask(canvas, "n => n.renderer.context.getImageData(0, 0, n.canvas.width, n.canvas.height).data")
+        assert sum(alpha > 0 for alpha in pixels[3::4]) > 10_000
+        click_on(canvas, "n => n.filterPixel(60)")
+        expect(page.get_by_text("CHOSEN {'kind': 'filter', 'index': 60}")).to_be_visible()
+        assert ask(canvas, "n => n.snapshot().toDataURL('image/png').length") > 10_000
+    assert problems == []

@@ -121,6 +121,18 @@ def test_kept_fraction_redraws_without_computing(viscnn: VISCNN, three: str) -> 
     assert len(viscnn.queries("mnist")) == before
 
 
+def test_what_is_kept_can_be_a_share_of_the_score(viscnn: VISCNN, three: str) -> None:
+    page = opened("explore", View(model="mnist", query=three))
+    page.segmented_control(key="measure").set_value("score").run()
+    assert view_of(page)["share"] == 0.5
+    page.select_slider(key="share").set_value("80 %").run()
+    found = viscnn.subgraph(three, share=0.8)
+    assert f"{len(found.kernels):,} of 2,192 kernels drawn" in texts(page)
+    assert f"{100 * found.score_share:.0f} % of the total score" in texts(page)
+    page.segmented_control(key="measure").set_value("kernels").run()
+    assert "219 of 2,192 kernels drawn (10 %)" in texts(page)
+
+
 def test_filter_panel_shows_the_query_s_numbers(viscnn: VISCNN, three: str) -> None:
     page = opened("explore", View(model="mnist", query=three))
     page.selectbox(key="find").set_value("mnist/conv4/7").run()

@@ -29,6 +29,8 @@ def test_view_survives_the_address() -> None:
         '{"v":1,"keep":0}',
         '{"v":1,"keep":true}',
         '{"v":1,"keep":NaN}',
+        '{"v":1,"share":2}',
+        '{"v":1,"share":"all"}',
         '{"v":1,"model":3}',
         '{"v":1,"image_set":null}',
         '{"v":1,"kernels":1000000}',

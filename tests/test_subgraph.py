@@ -80,6 +80,16 @@ def test_the_kept_kernels_are_the_highest_of_all(v: VISCNN, graph: Graph, uid: s
     assert (found.model, found.query) == (MODEL, uid)
 
 
+@pytest.mark.parametrize("share", [1e-9, 0.1, 0.5, 0.9, 1.0])
+def test_the_fewest_kernels_that_hold_a_share_of_the_score(v: VISCNN, graph: Graph, uid: str, share: float) -> None:
+    positive = sorted((each[0] for each in scaled_scores(v, graph, uid, "sum").values() if each[0] > 0), reverse=True)
+    found = v.subgraph(uid, share=share)
+    count = len(found.kernels)
+    assert sum(positive[:count]) >= share * sum(positive) * (1 - 1e-12)
+    assert sum(positive[: count - 1]) < share * sum(positive)
+    assert found.score_share == pytest.approx(sum(positive[:count]) / sum(positive))
+
+
 def test_the_active_query_is_drawn_like_any_other(v: VISCNN, uid: str) -> None:
     before = v.subgraph(uid, keep=0.2)
     active = v.model(MODEL)["activeQuery"]
@@ -223,6 +233,8 @@ def test_a_circuit_has_the_scores_of_the_query_that_chose_it(v: VISCNN, graph: G
     [
         ({"keep": 0.0}, ExpressionError, "kept fraction 0.0"),
         ({"keep": 1.5}, ExpressionError, "kept fraction 1.5"),
+        ({"share": 0.0}, ExpressionError, "share 0.0 of the total score"),
+        ({"share": float("nan")}, ExpressionError, "share nan"),
         ({"scale": "l2"}, ExpressionError, "unknown scale 'l2'"),
         ({"uid": "subgraph-mnist/query/none"}, NotInGraph, "no complete query"),
     ],

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = [
     "LIMIT",
     "Drawing",
+    "Kept",
     "activation",
     "begun_activation",
     "circuit_drawing",
@@ -86,6 +87,13 @@ class Drawing:
     filters: pd.DataFrame
     kernels: pd.DataFrame
     identities: pd.DataFrame
+
+
+class Kept(NamedTuple):
+    """How much of a query's scores is drawn: a share of all kernels, or else of the total score."""
+
+    keep: float
+    share: float | None = None
 
 
 def session() -> VISCNN:
@@ -212,15 +220,15 @@ def _beside() -> ThreadPoolExecutor:
 
 
 @st.cache_data(show_spinner="Pulling the subgraph", max_entries=32)
-def subgraph(stamp: str, query: str, keep: float) -> "Subgraph":
-    """The scored subgraph of a query at a kept fraction, at most LIMIT kernels."""
-    return session().subgraph(query, keep=keep, limit=LIMIT)
+def subgraph(stamp: str, query: str, kept: Kept) -> "Subgraph":
+    """The scored subgraph of a query, at most LIMIT kernels."""
+    return session().subgraph(query, keep=kept.keep, share=kept.share, limit=LIMIT)
 
 
 @st.cache_data(show_spinner="Comparing", max_entries=16)
-def comparison(stamp: str, first: str, second: str, keep: float) -> "Comparison":
-    """Two queries at one kept fraction, at most LIMIT kernels each."""
-    return session().compare(first, second, keep=keep, limit=LIMIT)
+def comparison(stamp: str, first: str, second: str, kept: Kept) -> "Comparison":
+    """Two queries at one kept fraction or share, at most LIMIT kernels each."""
+    return session().compare(first, second, keep=kept.keep, share=kept.share, limit=LIMIT)
 
 
 @st.cache_data(show_spinner="Pulling the filters", max_entries=8)

@@ -5,6 +5,7 @@ by the default view, with a warning.
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Self
 
@@ -14,13 +15,14 @@ __all__ = [
     "DRAWINGS",
     "KEPT_FRACTIONS",
     "PANEL",
+    "SCORE_SHARES",
     "SELECTED",
     "VERSION",
     "View",
     "clicks",
     "current",
     "jumps",
-    "nearest_fraction",
+    "nearest",
     "open_model",
     "restore",
     "select",
@@ -29,6 +31,7 @@ __all__ = [
 
 VERSION = 1
 KEPT_FRACTIONS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1.0)
+SCORE_SHARES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 DRAWINGS = ("diagram", "network")
 PARAMETER = "view"
 _VIEW, _WARNING = "viscnn_view", "viscnn_view_warning"
@@ -49,6 +52,7 @@ class View:
         drawing: how a circuit is drawn, `diagram` or `network` (in 3-D).
         projection: uid of the projection that places the filters; None is the model's active one.
         keep: kept fraction of the drawn subgraph, in (0, 1].
+        share: of the total score that the drawn subgraph holds, in (0, 1], instead of `keep`; None goes by `keep`.
         selected: uid of the selected filter, or of the target of the selected kernel.
         source: uid of the selected kernel's source; None when a filter is selected.
         image_set, image: what the activation map is shown on; the image is a path of the model's source.
@@ -64,6 +68,7 @@ class View:
     drawing: str = "diagram"
     projection: str | None = None
     keep: float = 0.1
+    share: float | None = None
     selected: str | None = None
     source: str | None = None
     image_set: str = "overall"
@@ -97,7 +102,9 @@ class View:
 
 
 def _check(name: str, value: Any) -> None:
-    if name == "keep":
+    if name == "share" and value is None:
+        fits = True
+    elif name in {"keep", "share"}:
         fits = isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= 1
     elif name == "kernels":
         fits = type(value) is int and 1 <= value <= 64
@@ -136,8 +143,9 @@ def update(**changes: Any) -> None:
 
 
 def open_model(name: str | None) -> None:
-    """Show a model: its own query and projection, nothing selected; the kept fraction and the colours stay."""
-    st.session_state[_VIEW] = View(model=name, keep=current().keep, safe=current().safe)
+    """Show a model: its own query and projection, nothing selected; what is kept, and the colours, stay."""
+    before = current()
+    st.session_state[_VIEW] = View(model=name, keep=before.keep, share=before.share, safe=before.safe)
     _to_address()
 
 
@@ -160,9 +168,9 @@ def clicks() -> int:
     return int(st.session_state.get(_CLICKS, 0))
 
 
-def nearest_fraction(keep: float) -> float:
-    """The step of the slider that is nearest to `keep`."""
-    return min(KEPT_FRACTIONS, key=lambda step: abs(step - keep))
+def nearest(steps: Sequence[float], value: float) -> float:
+    """The step of a slider that is nearest to a value."""
+    return min(steps, key=lambda step: abs(step - value))
 
 
 def _from_address() -> View:

@@ -158,14 +158,27 @@ class Scores(Session):
         if not self._graph.write("write/drop_query", uid=uid):
             raise NotInGraph(f"no query {uid!r} is stored (list them with: viscnn queries --model MODEL)")
 
-    def subgraph(self, uid: str, *, keep: float = 0.1, scale: str = "sum", limit: int = 20_000) -> "Subgraph":
-        """The share `keep` of all kernels with the highest scaled scores in a saved query, pulled by Cypher."""
+    def subgraph(
+        self, uid: str, *, keep: float = 0.1, share: float | None = None, scale: str = "sum", limit: int = 20_000
+    ) -> "Subgraph":
+        """The share `keep` of all kernels with the highest scaled scores in a saved query, pulled by Cypher.
+
+        With `share`, whatever `keep` says: the fewest kernels that hold this share of the total positive score.
+
+        Raises:
+            NotInGraph: no complete query of that uid.
+            ExpressionError: `keep` or `share` outside (0, 1], or an unknown scale.
+        """
         from viscnn.subgraph import pull
 
-        return pull(self._graph, uid, keep=keep, scale=scale, limit=limit)
+        return pull(self._graph, uid, keep=keep, share=share, scale=scale, limit=limit)
 
-    def compare(self, first: str, second: str, *, keep: float = 0.1, limit: int = 20_000) -> "Comparison":
-        """The subgraphs of two saved queries of one model at one kept fraction: shared kernels, and those of one only.
+    def compare(
+        self, first: str, second: str, *, keep: float = 0.1, share: float | None = None, limit: int = 20_000
+    ) -> "Comparison":
+        """The subgraphs of two saved queries of one model: shared kernels, and those of one only.
+
+        Both are chosen as by `subgraph`, with one `keep` or `share`.
 
         Raises:
             NotInGraph: one of them is not stored, or not complete.
@@ -173,7 +186,7 @@ class Scores(Session):
         """
         from viscnn.comparison import compared
 
-        return compared(*(self.subgraph(uid, keep=keep, limit=limit) for uid in (first, second)))
+        return compared(*(self.subgraph(uid, keep=keep, share=share, limit=limit) for uid in (first, second)))
 
     # -- circuits --------------------------------------------------------------------------------------------------
 

@@ -19,15 +19,25 @@ def compare(
     first: Annotated[str, typer.Argument(help="uid of a saved query; viscnn queries lists them.")],
     second: Annotated[str, typer.Argument(help="uid of another one of the same model.")],
     keep: Annotated[float, typer.Option(help="Share of all kernels that is kept of either.")] = 0.1,
+    share: Annotated[
+        float | None, typer.Option(help="Keep the fewest kernels with this share of either's total score instead.")
+    ] = None,
     json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object on standard output and nothing else.")
     ] = False,
 ) -> None:
     """Say which kernels two queries share, layer by layer."""
     with console.session(json) as out, out.viscnn() as viscnn:
-        found = viscnn.compare(first, second, keep=keep, limit=100_000_000)
+        found = viscnn.compare(first, second, keep=keep, share=share, limit=100_000_000)
         rows = [_plain(row) for row in found.layers.to_dict("records")]
-        result = {"first": first, "second": second, "keep": keep, "iou": _number(found.iou), "layers": rows}
+        result = {
+            "first": first,
+            "second": second,
+            "keep": keep,
+            "share": share,
+            "iou": _number(found.iou),
+            "layers": rows,
+        }
         title = f"intersection over union {found.iou:.3f}"
         out.result(result, console.table(title, ["layer", "left", "right", "shared", "iou", "correlation"], rows))
 

@@ -1,7 +1,7 @@
 """The scored subgraph that the page draws: all filters, and the kernels of a saved query above a threshold.
 
 1. take the query's scores (read once from SCORED, or remembered) and choose the kernels that the kept fraction
-   amounts to, under a scale that makes layers comparable;
+   amounts to, or the fewest that hold a share of the total score, under a scale that makes layers comparable;
 2. pull these kernels by Cypher, from their target filters on, one row a filter;
 3. add the identities of sums that join them.
 
@@ -60,17 +60,26 @@ class Subgraph:
     not_stored: int = 0
 
 
-def pull(graph: Graph, uid: str, *, keep: float, scale: str, limit: int) -> Subgraph:
-    """The subgraph of query `uid`; `keep` is the share of all the model's kernels, in (0, 1].
+def pull(graph: Graph, uid: str, *, keep: float, share: float | None = None, scale: str, limit: int) -> Subgraph:
+    """The subgraph of query `uid`.
+
+    Args:
+        keep: share of all the model's kernels, in (0, 1].
+        share: of the total positive scaled score, in (0, 1]: the fewest kernels that hold it, whatever `keep` says.
 
     Raises:
         NotInGraph: no complete query of that uid.
-        ExpressionError: `keep` outside (0, 1], or an unknown scale.
+        ExpressionError: `keep` or `share` outside (0, 1], or an unknown scale.
     """
     if not 0 < keep <= 1:
         raise ExpressionError(f"the kept fraction {keep} must be above 0 and at most 1")
+    if share is not None and not 0 < share <= 1:
+        raise ExpressionError(f"the share {share} of the total score must be above 0 and at most 1")
     ranking = _ranking(graph, uid, scale)
-    kept = min(int((ranking.ranks > 0).sum()), max(1, round(keep * ranking.total)))
+    if share is None:
+        kept = min(int((ranking.ranks > 0).sum()), max(1, round(keep * ranking.total)))
+    else:
+        kept = _fewest(ranking.ranks, share)
     chosen = _highest(ranking, min(kept, limit))
     parts = _parts(_rows(ranking.scores, chosen), ranking.scores)
     pulled = _flat([row for part in parts for row in graph.read("read/subgraph_kernels", rows=part)])
@@ -170,6 +179,15 @@ def _factors(
         raise ExpressionError(f"unknown scale {scale!r} (one of sum, layer-l2, raw)")
     squares = np.bincount(owners + 1, np.square(kernels), len(layers) + 1)[1:]
     return np.where(squares > 0, 1 / np.sqrt(np.where(squares > 0, squares, 1.0)), 0.0)
+
+
+def _fewest(ranks: NDArray[np.float64], share: float) -> int:
+    """How many of the highest ranks hold this share of the positive ones' sum."""
+    running = np.cumsum(np.sort(ranks[ranks > 0])[::-1])
+    if not running.size:
+        return 0
+    # rounding of the sum must not ask for one more than all
+    return min(int(np.searchsorted(running, share * running[-1])) + 1, running.size)
 
 
 def _highest(ranking: _Ranking, count: int) -> NDArray[np.int64]:

@@ -26,7 +26,6 @@ const STYLE = `
 .tooltip b { font-weight: 600; display: block; }
 .tooltip span { opacity: .8; font-size: 11px; }
 .ring { position: absolute; box-sizing: border-box; border: 2px solid #f0a202; border-radius: 50%; }
-.message { padding: 2rem; max-width: 40rem; margin: auto; }
 [hidden] { display: none !important; }
 `;
 
@@ -44,13 +43,6 @@ export function createFrame(parent, height) {
   element('style', '', frame, STYLE);
   frame.style.height = `${height}px`;
   return frame;
-}
-
-/** Say in plain words that nothing can be drawn here. */
-export function showMessage(frame, text) {
-  const message = element('div', 'message', frame, text);
-  message.setAttribute('role', 'alert');
-  message.dataset.testid = 'network3d-message';
 }
 
 export class Overlay {

@@ -8,8 +8,8 @@ import {
 } from './shaders.js';
 
 /** Behind a selection only so many faded kernels are drawn: more would add up to a solid colour. */
-const MOST_FADED = 2500;
-const FADED_OPACITY = 0.16;
+export const MOST_FADED = 2500;
+export const FADED_OPACITY = 0.16;
 
 export class Renderer {
   constructor(canvas, { antialias }) {

@@ -3,10 +3,11 @@
 import { nextDetail } from './buffers.js';
 import { createCamera, fitCamera, lookFrom, orbit, pan, pixelsPerUnit, viewProjection, zoom } from './camera.js';
 import { listen } from './controls.js';
+import { FlatRenderer } from './flat.js';
 import { buildScene, outline, pick, pickDisc, project } from './geometry.js';
 import { NoDrawing, isSoftware } from './gl.js';
 import { carrySelection, describeSelection, highlight, readNetwork, sameLayout, validSelection } from './network.js';
-import { Overlay, createFrame, showMessage } from './overlay.js';
+import { Overlay, createFrame } from './overlay.js';
 import { Renderer } from './renderer.js';
 import { download, flattened } from './snapshot.js';
 import { paletteFor } from './theme.js';
@@ -19,9 +20,7 @@ const SETTLED_AFTER = 180;
 const FIRST_DETAIL_ON_SOFTWARE = 3000;
 const IDENTITY = 2;
 const ALWAYS_EXPLAINED = [-1, 0, 1];
-const NO_WEBGL =
-  'The 3-D view needs WebGL 2, which this browser does not offer here (hardware acceleration may be switched off). ' +
-  'Everything else on this page works without it.';
+const NO_WEBGL = 'drawn without WebGL 2, so slowly: hardware acceleration may be switched off';
 
 const count = (number) => number.toLocaleString('en');
 
@@ -31,16 +30,23 @@ export class NetworkView {
     this.stop = new AbortController();
     this.selection = null;
     this.frames = 0;
+    this.chooseRenderer();
+    this.prepareCanvas();
+  }
+
+  /** WebGL 2, or where there is none, or its driver refuses the shaders, a 2-D canvas. */
+  chooseRenderer() {
     try {
       this.software = isSoftware();
       this.canvas = document.createElement('canvas');
       this.renderer = new Renderer(this.canvas, { antialias: !this.software });
     } catch (error) {
       if (!(error instanceof NoDrawing)) throw error;
-      showMessage(this.frame, NO_WEBGL);
-      return;
+      this.software = true;
+      this.canvas = document.createElement('canvas');  // one that had a GL context gets no other
+      this.renderer = new FlatRenderer(this.canvas);
+      this.note = NO_WEBGL;
     }
-    this.prepareCanvas();
   }
 
   prepareCanvas() {
@@ -101,7 +107,6 @@ export class NetworkView {
   /** Take what Python sends; called for every change of data or theme. */
   update({ nodes, kernels, cfg }, emit) {
     this.emit = emit;
-    if (!this.renderer) return;
     this.frame.style.height = `${cfg.height}px`;
     if (cfg.revision !== this.revision) this.load(readNetwork(nodes, kernels), cfg.revision);
     this.palette = paletteFor(getComputedStyle(this.frame).backgroundColor, cfg.palette);
@@ -216,7 +221,7 @@ export class NetworkView {
   /** Tell what is under the mouse, at most once a frame; null where it is nowhere. */
   hover(place) {
     this.hovered = place;
-    if (!place && this.overlay) {
+    if (!place) {
       this.overlay.hideTip();
       this.canvas.classList.remove('pointing');
     }
@@ -291,7 +296,7 @@ export class NetworkView {
     this.projected = null;
     this.drawn = moving ? this.paintMoving(limit) : this.renderer.draw(this.viewpoint(), limit);
     this.frames += 1;
-    this.overlay.setDetail(limit < total ? `while turning: the ${count(limit)} most important` : '');
+    this.overlay.setDetail(limit < total ? `while turning: the ${count(limit)} most important` : this.note ?? '');
     this.overlay.placeCaptions(this.captionPlaces(), this.width);
     this.canvas.classList.toggle('turning', moving);
     clearTimeout(this.settle);
@@ -352,11 +357,11 @@ export class NetworkView {
 
   dispose() {
     this.stop.abort();
-    this.observer?.disconnect();
+    this.observer.disconnect();
     cancelAnimationFrame(this.asked);
     cancelAnimationFrame(this.hoverAsked);
     clearTimeout(this.settle);
-    this.renderer?.dispose();
+    this.renderer.dispose();
     this.frame.remove();
   }
 }

@@ -1,6 +1,6 @@
 """The 3-D network with its kept fraction, legend and colours; a click selects."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -9,30 +9,55 @@ import pandas as pd
 import streamlit as st
 
 from viscnn.ui import data, discs, figures, state
-from viscnn.ui.data import Drawing
+from viscnn.ui.data import Drawing, Kept
 from viscnn.ui.network3d import clicked, network3d
 
-__all__ = ["HEIGHT", "draw", "find_filter", "kept_fraction", "placed", "projection"]
+__all__ = ["HEIGHT", "draw", "find_filter", "kept", "placed", "projection"]
 
 HEIGHT = 480
+KERNELS, SCORE = "kernels", "score"
+DEFAULT_SHARE = 0.5
 MOST_LISTED = 2000
 """Filters that the select box lists: the browser takes every one of them anew at each click."""
 
 
-def kept_fraction() -> float:
-    """The slider of the drawn share of all kernels; nothing is computed anew."""
-    steps = [figures.percent(step) for step in state.KEPT_FRACTIONS]
-    shown = state.nearest_fraction(state.current().keep)
-    st.session_state["keep"] = figures.percent(shown)
-    st.select_slider(
-        "Kept fraction",
-        steps,
-        key="keep",
-        on_change=lambda: state.update(keep=state.KEPT_FRACTIONS[steps.index(st.session_state["keep"])]),
-        help="The share of all kernels that is drawn: those with the highest scores, layers made comparable by their "
-        "number of positions. Nothing is computed anew.",
+def kept() -> Kept:
+    """The slider of what is drawn, by a share of all kernels or of the total score; nothing is computed anew."""
+    measure, slider = st.columns([2, 5], gap="small", vertical_alignment="bottom")
+    with measure:
+        _measure()
+    view = state.current()
+    steps = state.KEPT_FRACTIONS if view.share is None else state.SCORE_SHARES
+    shown = state.nearest(steps, view.keep if view.share is None else view.share)
+    with slider:
+        _steps(steps, shown, "keep" if view.share is None else "share")
+    return Kept(shown) if view.share is None else Kept(view.keep, shown)
+
+
+def _measure() -> None:
+    """What the slider measures."""
+    st.session_state["measure"] = KERNELS if state.current().share is None else SCORE
+    st.segmented_control(
+        "Keep by",
+        [KERNELS, SCORE],
+        key="measure",
+        required=True,
+        help="A share of all kernels, or as many of the highest scores as make up a share of their sum",
+        on_change=lambda: state.update(share=DEFAULT_SHARE if st.session_state["measure"] == SCORE else None),
     )
-    return shown
+
+
+def _steps(steps: Sequence[float], shown: float, field: str) -> None:
+    texts = [figures.percent(step) for step in steps]
+    st.session_state[field] = figures.percent(shown)
+    st.select_slider(
+        {"keep": "Kept fraction", "share": "Share of the score"}[field],
+        texts,
+        key=field,
+        on_change=lambda: state.update(**{field: steps[texts.index(st.session_state[field])]}),
+        help="The kernels with the highest scores are drawn, layers made comparable by their number of positions. "
+        "Nothing is computed anew.",
+    )
 
 
 def projection(model: str) -> None:

@@ -5,7 +5,7 @@ import pandas as pd
 import streamlit as st
 
 from viscnn.ui import data, figures, state
-from viscnn.ui.data import Drawing
+from viscnn.ui.data import Drawing, Kept
 from viscnn.ui.panels import network
 from viscnn.ui.panels.errors import shown_errors
 from viscnn.ui.panels.filter import selection_panel
@@ -43,8 +43,14 @@ def _comparison(model: str, stamp: str) -> None:
         first = _choose(left, "Left", "query", saved, state.current().query or uids[0])
         other = state.current().other or next(uid for uid in uids if uid != first)
         second = _choose(right, "Right", "other", saved, other)
-        keep = network.kept_fraction()
-        _picture(model, stamp, first, second, keep)
+        kept = network.kept()
+        _picture(model, stamp, first, second, kept)
+
+
+def _said(kept: Kept) -> str:
+    if kept.share is None:
+        return f"{figures.percent(kept.keep)} of all kernels"
+    return f"the kernels with {figures.percent(kept.share)} of the score"
 
 
 def _choose(
@@ -66,8 +72,8 @@ def _choose(
     )
 
 
-def _picture(model: str, stamp: str, first: str, second: str, keep: float) -> None:
-    found = data.comparison(stamp, first, second, keep)
+def _picture(model: str, stamp: str, first: str, second: str, kept: Kept) -> None:
+    found = data.comparison(stamp, first, second, kept)
     kernels = found.kernels.assign(sign=found.kernels["member"], score=found.kernels["shown"])
     drawing = Drawing(first, found.filters, kernels, found.identities)
     counts = found.kernels["member"].value_counts()
@@ -78,9 +84,8 @@ def _picture(model: str, stamp: str, first: str, second: str, keep: float) -> No
         network.draw(
             shown,
             data.layers(stamp, model),
-            revision=f"{stamp}|{first}|{second}|{keep}|{places}",
-            legend=f"{figures.percent(keep)} of all kernels on either side: {', '.join(parts)}; "
-            f"intersection over union {found.iou:.2f}",
+            revision=f"{stamp}|{first}|{second}|{kept}|{places}",
+            legend=f"{_said(kept)} on either side: {', '.join(parts)}; intersection over union {found.iou:.2f}",
             key="compare_network",
             target=None,
             palette="comparison",

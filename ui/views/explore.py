@@ -52,12 +52,12 @@ def _explorer(model: str, stamp: str, query: str | None) -> None:
 
 def _subgraph(model: str, stamp: str, query: str) -> data.Drawing:
     """Draw the scored subgraph of a query."""
-    fraction, placing = st.columns([3, 2], gap="medium")
+    fraction, placing = st.columns([5, 2], gap="medium", vertical_alignment="bottom")
     with fraction:
-        keep = network.kept_fraction()
+        kept = network.kept()
     with placing:
         network.projection(model)
-    found = data.subgraph(stamp, query, keep)
+    found = data.subgraph(stamp, query, kept)
     drawing = data.Drawing(query, found.filters, found.kernels, found.identities)
     legend = figures.legend(
         len(found.kernels),
@@ -68,7 +68,7 @@ def _subgraph(model: str, stamp: str, query: str) -> data.Drawing:
         identities=len(found.identities),
         identities_left_out=found.identities_left_out,
     )
-    _draw(drawing, model, stamp, revision=f"{stamp}|{query}|{keep}", legend=legend)
+    _draw(drawing, model, stamp, revision=f"{stamp}|{query}|{kept}", legend=legend)
     return drawing
 
 

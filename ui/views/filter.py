@@ -56,7 +56,7 @@ def _drawing(model: str, stamp: str, query: str | None) -> Drawing:
     """The filters with their scores; the kernels are asked for one filter at a time."""
     if query is None:
         return data.unscored(stamp, model)
-    found = data.subgraph(stamp, query, state.KEPT_FRACTIONS[0])
+    found = data.subgraph(stamp, query, data.Kept(state.KEPT_FRACTIONS[0]))
     return Drawing(query, found.filters, found.kernels, found.identities)
 
 

@@ -346,73 +346,6 @@ if (filter >= 0) return { kind: 'filter', index: filter };
 const kernel = pickKernel(screen, network.kernels, x, y, { rows });
 return kernel >= 0 ? { kind: 'kernel', index: kernel } : null;
 }
-class NoDrawing extends Error {}
-function isSoftware() {
-const gl = document.createElement('canvas').getContext('webgl2');
-if (!gl) return false;
-const info = gl.getExtension('WEBGL_debug_renderer_info');
-const name = info ? gl.getParameter(info.UNMASKED_RENDERER_WEBGL) : '';
-gl.getExtension('WEBGL_lose_context')?.loseContext();
-return /swiftshader|llvmpipe|software|basic render/i.test(name);
-}
-function createProgram(gl, vertexSource, fragmentSource) {
-const handle = gl.createProgram();
-for (const [type, source] of [[gl.VERTEX_SHADER, vertexSource], [gl.FRAGMENT_SHADER, fragmentSource]]) {
-const shader = gl.createShader(type);
-gl.shaderSource(shader, source);
-gl.compileShader(shader);
-gl.attachShader(handle, shader);
-gl.deleteShader(shader);
-if (!gl.getShaderParameter(shader, gl.COMPILE_STATUS) && !gl.isContextLost()) {
-throw new NoDrawing(`the graphics driver refuses a shader: ${gl.getShaderInfoLog(shader)}`);
-}
-}
-gl.linkProgram(handle);
-if (!gl.getProgramParameter(handle, gl.LINK_STATUS) && !gl.isContextLost()) {
-throw new NoDrawing(`the graphics driver refuses a shader: ${gl.getProgramInfoLog(handle)}`);
-}
-return { handle, uniforms: uniformsOf(gl, handle) };
-}
-function uniformsOf(gl, handle) {
-const uniforms = {};
-const count = gl.getProgramParameter(handle, gl.ACTIVE_UNIFORMS);
-for (let i = 0; i < count; i++) {
-const { name } = gl.getActiveUniform(handle, i);
-uniforms[name.replace('[0]', '')] = gl.getUniformLocation(handle, name);
-}
-return uniforms;
-}
-function setUniforms(gl, { uniforms }, values, integers = {}) {
-for (const [name, value] of Object.entries(values)) {
-const at = uniforms[name] ?? null;
-if (typeof value === 'number') gl.uniform1f(at, value);
-else if (value.length === 16) gl.uniformMatrix4fv(at, false, value);
-else if (value.length === 2) gl.uniform2fv(at, value);
-else if (value.length === 4) gl.uniform4fv(at, value);
-else gl.uniform3fv(at, value);
-}
-for (const [name, value] of Object.entries(integers)) gl.uniform1i(uniforms[name] ?? null, value);
-}
-function fillTexture(gl, texture, width, { data, height }) {
-const floats = data instanceof Float32Array;
-gl.bindTexture(gl.TEXTURE_2D, texture);
-gl.texImage2D(
-gl.TEXTURE_2D, 0, floats ? gl.RGBA32F : gl.RGBA32UI, width, height, 0,
-floats ? gl.RGBA : gl.RGBA_INTEGER, floats ? gl.FLOAT : gl.UNSIGNED_INT, data,
-);
-for (const filter of [gl.TEXTURE_MIN_FILTER, gl.TEXTURE_MAG_FILTER]) {
-gl.texParameteri(gl.TEXTURE_2D, filter, gl.NEAREST);
-}
-}
-function fillAttribute(gl, { handle }, name, buffer, data, { size = 1, normalised = false, divisor = 0 } = {}) {
-const at = gl.getAttribLocation(handle, name);
-gl.bindBuffer(gl.ARRAY_BUFFER, buffer);
-gl.bufferData(gl.ARRAY_BUFFER, data, gl.STATIC_DRAW);
-if (at < 0) return;
-gl.enableVertexAttribArray(at);
-gl.vertexAttribPointer(at, size, data instanceof Float32Array ? gl.FLOAT : gl.UNSIGNED_BYTE, normalised, 0, 0);
-gl.vertexAttribDivisor(at, divisor);
-}
 function readNetwork(nodes, kernels) {
 const numbers = (table, name) => table.getChild(name).toArray();
 const texts = (name) => Array.from(nodes.getChild(name) ?? [], (value) => value ?? '');
@@ -495,153 +428,72 @@ states[kernels.target[e]] = NORMAL;
 if (selection.kind === 'filter') states[selection.index] = SELECTED;
 return { states, lit: Uint32Array.from(lit) };
 }
-const LINE = 15;
-const LINES = 2;
-const LINES_FOR_ALL = 3;
-function below(captions, places) {
-return captions.map((caption) => {
-const { x, y, half } = caption;
-return { ...caption, y: places.reduce((low, at) => (Math.abs(at.x - x) < half ? Math.max(low, at.y) : low), y) };
-});
+class NoDrawing extends Error {}
+function isSoftware() {
+const gl = document.createElement('canvas').getContext('webgl2');
+if (!gl) return false;
+const info = gl.getExtension('WEBGL_debug_renderer_info');
+const name = info ? gl.getParameter(info.UNMASKED_RENDERER_WEBGL) : '';
+gl.getExtension('WEBGL_lose_context')?.loseContext();
+return /swiftshader|llvmpipe|software|basic render/i.test(name);
 }
-function thinned(wanted, width) {
-for (let step = 1; step < wanted.length; step++) {
-const placed = placeAll(wanted.filter((_, k) => k % step === 0), width, step === 1 ? LINES_FOR_ALL : LINES);
-if (placed) return placed;
+function createProgram(gl, vertexSource, fragmentSource) {
+const handle = gl.createProgram();
+for (const [type, source] of [[gl.VERTEX_SHADER, vertexSource], [gl.FRAGMENT_SHADER, fragmentSource]]) {
+const shader = gl.createShader(type);
+gl.shaderSource(shader, source);
+gl.compileShader(shader);
+gl.attachShader(handle, shader);
+gl.deleteShader(shader);
+if (!gl.getShaderParameter(shader, gl.COMPILE_STATUS) && !gl.isContextLost()) {
+throw new NoDrawing(`the graphics driver refuses a shader: ${gl.getShaderInfoLog(shader)}`);
 }
-return placeAll(wanted.slice(0, 1), width, LINES);
 }
-function placeAll(captions, width, lines) {
-const placed = [];
-for (const { layer, x, y, half } of captions) {
-const at = Math.min(Math.max(x, half), width - half);
-const free = (top) =>
-placed.every((other) => Math.abs(at - other.x) > half + other.half || Math.abs(top - other.y) >= LINE);
-const line = Array.from({ length: lines }, (_, k) => y + LINE * k).find(free);
-if (line === undefined) return null;
-placed.push({ layer, x: at, y: line, half });
+gl.linkProgram(handle);
+if (!gl.getProgramParameter(handle, gl.LINK_STATUS) && !gl.isContextLost()) {
+throw new NoDrawing(`the graphics driver refuses a shader: ${gl.getProgramInfoLog(handle)}`);
 }
-return placed;
+return { handle, uniforms: uniformsOf(gl, handle) };
 }
-const STYLE = `
-.network { position: relative; width: 100%; overflow: hidden; box-sizing: border-box; user-select: none;
-font-family: var(--st-font, sans-serif); color: var(--st-text-color, #222); line-height: 1.35;
-background: var(--st-background-color, #fff); border: 1px solid var(--st-border-color, #ddd);
-border-radius: var(--st-base-radius, 8px); }
-.network canvas { display: block; width: 100%; height: 100%; touch-action: none; cursor: grab; outline: none; }
-.network canvas:focus-visible { outline: 2px solid var(--st-primary-color, #f0a202); outline-offset: -2px; }
-.network canvas.turning { cursor: grabbing; }
-.network canvas.pointing { cursor: pointer; }
-.overlay { position: absolute; inset: 0; pointer-events: none; font-size: 12px; }
-.caption { position: absolute; transform: translate(-50%, 0); white-space: nowrap; opacity: .78; font-size: 11.5px;
-padding: 0 4px; border-radius: 4px; background: color-mix(in srgb, var(--st-background-color, #fff) 72%, transparent); }
-.legend { position: absolute; left: 12px; top: 10px; padding: 6px 10px; border-radius: 6px; max-width: 46%;
-background: color-mix(in srgb, var(--st-background-color, #fff) 82%, transparent); }
-.legend .text { font-weight: 600; }
-.legend .detail { opacity: .7; }
-.key { display: flex; flex-wrap: wrap; gap: 0 12px; opacity: .85; font-size: 11.5px; white-space: nowrap; }
-.key i { display: inline-block; width: 18px; height: 3px; border-radius: 2px; margin-right: 5px; vertical-align: middle; }
-.hint { position: absolute; right: 12px; top: 12px; opacity: .5; font-size: 11px; }
-.tooltip { position: absolute; max-width: 60%; padding: 4px 9px; border-radius: 6px; white-space: nowrap; z-index: 2;
-background: var(--st-text-color, #222); color: var(--st-background-color, #fff); box-shadow: 0 2px 10px #0004; }
-.tooltip b { font-weight: 600; display: block; }
-.tooltip span { opacity: .8; font-size: 11px; }
-.ring { position: absolute; box-sizing: border-box; border: 2px solid #f0a202; border-radius: 50%; }
-.message { padding: 2rem; max-width: 40rem; margin: auto; }
-[hidden] { display: none !important; }
-`;
-function element(name, className, parent, text = '') {
-const made = document.createElement(name);
-made.className = className;
-made.textContent = text;
-parent.append(made);
-return made;
+function uniformsOf(gl, handle) {
+const uniforms = {};
+const count = gl.getProgramParameter(handle, gl.ACTIVE_UNIFORMS);
+for (let i = 0; i < count; i++) {
+const { name } = gl.getActiveUniform(handle, i);
+uniforms[name.replace('[0]', '')] = gl.getUniformLocation(handle, name);
 }
-function createFrame(parent, height) {
-const frame = element('div', 'network', parent);
-element('style', '', frame, STYLE);
-frame.style.height = `${height}px`;
-return frame;
+return uniforms;
 }
-function showMessage(frame, text) {
-const message = element('div', 'message', frame, text);
-message.setAttribute('role', 'alert');
-message.dataset.testid = 'network3d-message';
+function setUniforms(gl, { uniforms }, values, integers = {}) {
+for (const [name, value] of Object.entries(values)) {
+const at = uniforms[name] ?? null;
+if (typeof value === 'number') gl.uniform1f(at, value);
+else if (value.length === 16) gl.uniformMatrix4fv(at, false, value);
+else if (value.length === 2) gl.uniform2fv(at, value);
+else if (value.length === 4) gl.uniform4fv(at, value);
+else gl.uniform3fv(at, value);
 }
-class Overlay {
-constructor(frame) {
-this.root = element('div', 'overlay', frame);
-this.captions = element('div', '', this.root);
-const legend = element('div', 'legend', this.root);
-legend.dataset.testid = 'network3d-legend';
-this.text = element('div', 'text', legend);
-this.detail = element('div', 'detail', legend);
-this.key = element('div', 'key', legend);
-element('div', 'hint', this.root, 'drag: turn · wheel: zoom · shift-drag: move · arrows: along the strongest kernels');
-this.ring = element('div', 'ring', this.root);
-this.tooltip = element('div', 'tooltip', this.root);
-this.tooltip.dataset.testid = 'network3d-tooltip';
-this.hideTip();
+for (const [name, value] of Object.entries(integers)) gl.uniform1i(uniforms[name] ?? null, value);
 }
-setTexts(layers, legend, { css }, signs) {
-this.captions.replaceChildren();
-this.labels = layers.map((text) => (text ? element('div', 'caption', this.captions, text) : null));
-this.halfWidths = this.labels.map((label) => (label ? label.offsetWidth / 2 + 3 : 0));
-this.text.textContent = legend;
-this.key.replaceChildren();
-for (const [name, colour] of Object.entries(css).reverse()) {
-if (!signs.has(name)) continue;
-const entry = element('span', '', this.key);
-element('i', '', entry).style.background = colour;
-entry.append(name);
+function fillTexture(gl, texture, width, { data, height }) {
+const floats = data instanceof Float32Array;
+gl.bindTexture(gl.TEXTURE_2D, texture);
+gl.texImage2D(
+gl.TEXTURE_2D, 0, floats ? gl.RGBA32F : gl.RGBA32UI, width, height, 0,
+floats ? gl.RGBA : gl.RGBA_INTEGER, floats ? gl.FLOAT : gl.UNSIGNED_INT, data,
+);
+for (const filter of [gl.TEXTURE_MIN_FILTER, gl.TEXTURE_MAG_FILTER]) {
+gl.texParameteri(gl.TEXTURE_2D, filter, gl.NEAREST);
 }
-this.setDetail('');
 }
-texts() {
-const captions = this.labels
-.filter((label) => label && !label.hidden)
-.map((label) => ({ text: label.textContent, x: parseFloat(label.style.left), y: parseFloat(label.style.top) }));
-const key = [...this.key.children].map((entry) => ({
-text: `— ${entry.textContent}`, colour: entry.firstChild.style.background,
-}));
-return { captions, lines: [{ text: this.text.textContent }, ...key] };
-}
-setDetail(text) {
-this.detail.textContent = text;
-this.detail.hidden = !text;
-}
-placeCaptions(places, width) {
-const wanted = places
-.filter(({ layer, x }) => this.labels[layer] && x >= 0 && x <= width)
-.map(({ layer, x, y }) => ({ layer, x, y, half: this.halfWidths[layer] }));
-const shown = new Set();
-for (const { layer, x, y } of thinned(below(wanted, places), width)) {
-const label = this.labels[layer];
-label.style.left = `${x}px`;
-label.style.top = `${y}px`;
-shown.add(label);
-}
-for (const label of this.labels) if (label) label.hidden = !shown.has(label);
-}
-showTip(title, text, x, y, width, circle = null) {
-this.tooltip.replaceChildren();
-element('b', '', this.tooltip, title);
-element('span', '', this.tooltip, text);
-this.tooltip.hidden = false;
-const left = x + 14 + this.tooltip.offsetWidth > width ? x - 10 - this.tooltip.offsetWidth : x + 14;
-this.tooltip.style.left = `${Math.max(4, left)}px`;
-this.tooltip.style.top = `${Math.max(4, y - 14)}px`;
-this.ring.hidden = !circle;
-if (!circle) return;
-const size = 2 * circle.radius + 8;
-Object.assign(this.ring.style, {
-width: `${size}px`, height: `${size}px`, left: `${circle.x - size / 2}px`, top: `${circle.y - size / 2}px`,
-});
-}
-hideTip() {
-this.tooltip.hidden = true;
-this.ring.hidden = true;
-}
+function fillAttribute(gl, { handle }, name, buffer, data, { size = 1, normalised = false, divisor = 0 } = {}) {
+const at = gl.getAttribLocation(handle, name);
+gl.bindBuffer(gl.ARRAY_BUFFER, buffer);
+gl.bufferData(gl.ARRAY_BUFFER, data, gl.STATIC_DRAW);
+if (at < 0) return;
+gl.enableVertexAttribArray(at);
+gl.vertexAttribPointer(at, size, data instanceof Float32Array ? gl.FLOAT : gl.UNSIGNED_BYTE, normalised, 0, 0);
+gl.vertexAttribDivisor(at, divisor);
 }
 const FETCH = `
 uniform highp sampler2D places;
@@ -927,6 +779,275 @@ Object.values(this.buffers).forEach((buffer) => gl.deleteBuffer(buffer));
 gl.getExtension('WEBGL_lose_context')?.loseContext();
 }
 }
+const RIM_POINTS = 40;
+const mix = (a, b, share) => a + (b - a) * share;
+const blend = (one, other, share) => one.map((value, i) => mix(value, other[i], share));
+const css = (rgb, alpha = 1) => `rgb(${rgb.map((value) => Math.round(255 * value)).join(' ')} / ${alpha})`;
+class FlatRenderer {
+constructor(canvas) {
+this.context = canvas.getContext('2d');
+}
+build() {}
+upload(scene, network) {
+Object.assign(this, { scene, network });
+this.total = scene.rows ? scene.rows.length : network.kernels.count;
+this.own = packColours(network.filters.colour, network.filters.count);
+}
+highlight(_, { states, lit }, selectedKernel) {
+Object.assign(this, { states, lit, selectedKernel });
+}
+draw(view, mostKernels) {
+const { context, scene, lit } = this;
+this.screen = project(scene.positions, view.matrix, view.width, view.height);
+context.clearRect(0, 0, view.width, view.height);
+this.drawDiscs(view);
+const all = Math.min(this.total, mostKernels);
+if (!lit) {
+this.drawKernels(view, scene.rows, all, this.total);
+this.drawFilters(view, () => true);
+return all;
+}
+this.drawKernels(view, scene.rows, Math.min(all, MOST_FADED), this.total, FADED_OPACITY);
+this.drawFilters(view, (state) => state === FADED);
+const drawn = Math.min(lit.length, mostKernels);
+this.drawKernels(view, lit, drawn, drawn);
+this.drawFilters(view, (state) => state !== FADED);
+return drawn;
+}
+drawDiscs({ matrix, width, height, pixelRatio, palette }) {
+const { context, scene } = this;
+const points = project(outline(scene.discs, RIM_POINTS), matrix, width, height);
+context.lineWidth = 1.8 * pixelRatio;
+context.fillStyle = css(palette.disc.slice(0, 3), palette.disc[3]);
+context.strokeStyle = css(palette.rim.slice(0, 3), palette.rim[3]);
+scene.discs.forEach((_, d) => {
+const corners = points.subarray(3 * RIM_POINTS * d, 3 * RIM_POINTS * (d + 1));
+if (corners.some((value, k) => k % 3 === 2 && value <= 0)) return;  // partly behind the viewer
+context.beginPath();
+for (let k = 0; k < corners.length; k += 3) context.lineTo(corners[k], corners[k + 1]);
+context.closePath();
+context.fill();
+context.stroke();
+});
+}
+drawKernels(view, rows, count, crowd, share = 1) {
+const { context, network: { kernels }, screen, selectedKernel } = this;
+const nearest = view.distance * 0.02;
+const [opacity, widest] = [share * kernelOpacity(crowd), widestKernel(crowd)];
+const colours = [0, 3, 6, 9, 12].map((at) => css(view.palette.kernels.slice(at, at + 3)));
+for (let k = count - 1; k >= 0; k--) {
+const e = rows ? rows[k] : k;
+const [a, b] = [3 * kernels.source[e], 3 * kernels.target[e]];
+if (screen[a + 2] < nearest || screen[b + 2] < nearest) continue;
+const chosen = e === selectedKernel;
+const strength = kernels.width[e] / 255;
+const closeness = Math.min(Math.max((2 * view.distance) / (screen[a + 2] + screen[b + 2]), 0.6), 1.7);
+const width = (chosen ? 1.15 : 1) * closeness * mix(0.8, widest, strength ** 1.4);
+context.strokeStyle = colours[chosen ? SELECTED_KERNEL : kernels.sign[e] + 1];
+context.globalAlpha = chosen ? 1 : Math.min(opacity * mix(0.45, 1.35, strength), 0.95) * Math.min(1, width);
+context.lineWidth = view.pixelRatio * width;
+context.beginPath();
+context.moveTo(screen[a], screen[a + 1]);
+context.lineTo(screen[b], screen[b + 1]);
+context.stroke();
+}
+context.globalAlpha = 1;
+}
+drawFilters(view, wanted) {
+const { scene: { radii }, screen, states } = this;
+const order = [];
+for (let i = 0; i < radii.length; i++) {
+if (radii[i] > 0 && screen[3 * i + 2] > 0 && wanted(states[i])) order.push(i);
+}
+const depth = (i) => (states[i] === SELECTED ? -1 : screen[3 * i + 2]);
+order.sort((i, j) => depth(j) - depth(i)).forEach((i) => this.drawFilter(view, i));
+}
+drawFilter({ palette, pixelRatio, unit }, i) {
+const { context, network: { filters }, screen, own } = this;
+const [x, y, depth] = screen.subarray(3 * i, 3 * i + 3);
+const score = filters.score[i];
+const selected = this.states[i] === SELECTED;
+const square = own[4 * i + 3] > 0;
+const colours = this.coloursOf(palette, i, square);
+const size = Math.max((this.scene.radii[i] * unit) / depth, 1.6 * pixelRatio);
+const radius = size * (selected ? 1.45 : mix(0.72, 1.05, score)) * (square ? 1.25 : 1);
+const ring = selected ? palette.accent : filters.marked[i] ? palette.goal : null;
+if (ring) {
+this.shape(x, y, radius + 3.4 * pixelRatio, square);
+context.lineWidth = 2.3 * pixelRatio;
+context.strokeStyle = css(ring);
+context.stroke();
+}
+const opacity = square || ring ? 1 : mix(0.5, 1, Math.sqrt(score));
+const rim = Math.min(1.1 * pixelRatio, 0.35 * radius);
+this.shape(x, y, radius - rim / 2, square);
+context.fillStyle = css(colours.fill, opacity);
+context.fill();
+context.lineWidth = rim;
+context.strokeStyle = css(colours.line, opacity);
+context.stroke();
+}
+coloursOf(palette, i, square) {
+const { background, weak, strong, chosen } = palette;
+if (this.states[i] === SELECTED) return { fill: chosen, line: chosen };
+const score = this.network.filters.score[i];
+const own = [...this.own.subarray(4 * i, 4 * i + 3)].map((value) => value / 255);
+const fill = square ? own : blend(weak, strong, score ** 0.8);
+const line = square ? blend(own, strong, 0.35) : blend(strong, weak, 0.6 - 0.6 * score);
+if (this.states[i] !== FADED) return { fill, line };
+return { fill: blend(background, fill, 0.22), line: blend(background, line, 0.3) };
+}
+shape(x, y, radius, square) {
+const { context } = this;
+context.beginPath();
+if (square) context.rect(x - radius, y - radius, 2 * radius, 2 * radius);
+else context.arc(x, y, radius, 0, 2 * Math.PI);
+}
+finish() {}
+dispose() {}
+}
+const LINE = 15;
+const LINES = 2;
+const LINES_FOR_ALL = 3;
+function below(captions, places) {
+return captions.map((caption) => {
+const { x, y, half } = caption;
+return { ...caption, y: places.reduce((low, at) => (Math.abs(at.x - x) < half ? Math.max(low, at.y) : low), y) };
+});
+}
+function thinned(wanted, width) {
+for (let step = 1; step < wanted.length; step++) {
+const placed = placeAll(wanted.filter((_, k) => k % step === 0), width, step === 1 ? LINES_FOR_ALL : LINES);
+if (placed) return placed;
+}
+return placeAll(wanted.slice(0, 1), width, LINES);
+}
+function placeAll(captions, width, lines) {
+const placed = [];
+for (const { layer, x, y, half } of captions) {
+const at = Math.min(Math.max(x, half), width - half);
+const free = (top) =>
+placed.every((other) => Math.abs(at - other.x) > half + other.half || Math.abs(top - other.y) >= LINE);
+const line = Array.from({ length: lines }, (_, k) => y + LINE * k).find(free);
+if (line === undefined) return null;
+placed.push({ layer, x: at, y: line, half });
+}
+return placed;
+}
+const STYLE = `
+.network { position: relative; width: 100%; overflow: hidden; box-sizing: border-box; user-select: none;
+font-family: var(--st-font, sans-serif); color: var(--st-text-color, #222); line-height: 1.35;
+background: var(--st-background-color, #fff); border: 1px solid var(--st-border-color, #ddd);
+border-radius: var(--st-base-radius, 8px); }
+.network canvas { display: block; width: 100%; height: 100%; touch-action: none; cursor: grab; outline: none; }
+.network canvas:focus-visible { outline: 2px solid var(--st-primary-color, #f0a202); outline-offset: -2px; }
+.network canvas.turning { cursor: grabbing; }
+.network canvas.pointing { cursor: pointer; }
+.overlay { position: absolute; inset: 0; pointer-events: none; font-size: 12px; }
+.caption { position: absolute; transform: translate(-50%, 0); white-space: nowrap; opacity: .78; font-size: 11.5px;
+padding: 0 4px; border-radius: 4px; background: color-mix(in srgb, var(--st-background-color, #fff) 72%, transparent); }
+.legend { position: absolute; left: 12px; top: 10px; padding: 6px 10px; border-radius: 6px; max-width: 46%;
+background: color-mix(in srgb, var(--st-background-color, #fff) 82%, transparent); }
+.legend .text { font-weight: 600; }
+.legend .detail { opacity: .7; }
+.key { display: flex; flex-wrap: wrap; gap: 0 12px; opacity: .85; font-size: 11.5px; white-space: nowrap; }
+.key i { display: inline-block; width: 18px; height: 3px; border-radius: 2px; margin-right: 5px; vertical-align: middle; }
+.hint { position: absolute; right: 12px; top: 12px; opacity: .5; font-size: 11px; }
+.tooltip { position: absolute; max-width: 60%; padding: 4px 9px; border-radius: 6px; white-space: nowrap; z-index: 2;
+background: var(--st-text-color, #222); color: var(--st-background-color, #fff); box-shadow: 0 2px 10px #0004; }
+.tooltip b { font-weight: 600; display: block; }
+.tooltip span { opacity: .8; font-size: 11px; }
+.ring { position: absolute; box-sizing: border-box; border: 2px solid #f0a202; border-radius: 50%; }
+[hidden] { display: none !important; }
+`;
+function element(name, className, parent, text = '') {
+const made = document.createElement(name);
+made.className = className;
+made.textContent = text;
+parent.append(made);
+return made;
+}
+function createFrame(parent, height) {
+const frame = element('div', 'network', parent);
+element('style', '', frame, STYLE);
+frame.style.height = `${height}px`;
+return frame;
+}
+class Overlay {
+constructor(frame) {
+this.root = element('div', 'overlay', frame);
+this.captions = element('div', '', this.root);
+const legend = element('div', 'legend', this.root);
+legend.dataset.testid = 'network3d-legend';
+this.text = element('div', 'text', legend);
+this.detail = element('div', 'detail', legend);
+this.key = element('div', 'key', legend);
+element('div', 'hint', this.root, 'drag: turn · wheel: zoom · shift-drag: move · arrows: along the strongest kernels');
+this.ring = element('div', 'ring', this.root);
+this.tooltip = element('div', 'tooltip', this.root);
+this.tooltip.dataset.testid = 'network3d-tooltip';
+this.hideTip();
+}
+setTexts(layers, legend, { css }, signs) {
+this.captions.replaceChildren();
+this.labels = layers.map((text) => (text ? element('div', 'caption', this.captions, text) : null));
+this.halfWidths = this.labels.map((label) => (label ? label.offsetWidth / 2 + 3 : 0));
+this.text.textContent = legend;
+this.key.replaceChildren();
+for (const [name, colour] of Object.entries(css).reverse()) {
+if (!signs.has(name)) continue;
+const entry = element('span', '', this.key);
+element('i', '', entry).style.background = colour;
+entry.append(name);
+}
+this.setDetail('');
+}
+texts() {
+const captions = this.labels
+.filter((label) => label && !label.hidden)
+.map((label) => ({ text: label.textContent, x: parseFloat(label.style.left), y: parseFloat(label.style.top) }));
+const key = [...this.key.children].map((entry) => ({
+text: `— ${entry.textContent}`, colour: entry.firstChild.style.background,
+}));
+return { captions, lines: [{ text: this.text.textContent }, ...key] };
+}
+setDetail(text) {
+this.detail.textContent = text;
+this.detail.hidden = !text;
+}
+placeCaptions(places, width) {
+const wanted = places
+.filter(({ layer, x }) => this.labels[layer] && x >= 0 && x <= width)
+.map(({ layer, x, y }) => ({ layer, x, y, half: this.halfWidths[layer] }));
+const shown = new Set();
+for (const { layer, x, y } of thinned(below(wanted, places), width)) {
+const label = this.labels[layer];
+label.style.left = `${x}px`;
+label.style.top = `${y}px`;
+shown.add(label);
+}
+for (const label of this.labels) if (label) label.hidden = !shown.has(label);
+}
+showTip(title, text, x, y, width, circle = null) {
+this.tooltip.replaceChildren();
+element('b', '', this.tooltip, title);
+element('span', '', this.tooltip, text);
+this.tooltip.hidden = false;
+const left = x + 14 + this.tooltip.offsetWidth > width ? x - 10 - this.tooltip.offsetWidth : x + 14;
+this.tooltip.style.left = `${Math.max(4, left)}px`;
+this.tooltip.style.top = `${Math.max(4, y - 14)}px`;
+this.ring.hidden = !circle;
+if (!circle) return;
+const size = 2 * circle.radius + 8;
+Object.assign(this.ring.style, {
+width: `${size}px`, height: `${size}px`, left: `${circle.x - size / 2}px`, top: `${circle.y - size / 2}px`,
+});
+}
+hideTip() {
+this.tooltip.hidden = true;
+this.ring.hidden = true;
+}
+}
 const LEGEND_MARGIN = 12;
 const LEGEND_LINE = 17;
 function flattened(canvas, { background, colour, font, captions, lines, pixelRatio }) {
@@ -1122,9 +1243,7 @@ const SETTLED_AFTER = 180;
 const FIRST_DETAIL_ON_SOFTWARE = 3000;
 const IDENTITY = 2;
 const ALWAYS_EXPLAINED = [-1, 0, 1];
-const NO_WEBGL =
-'The 3-D view needs WebGL 2, which this browser does not offer here (hardware acceleration may be switched off). ' +
-'Everything else on this page works without it.';
+const NO_WEBGL = 'drawn without WebGL 2, so slowly: hardware acceleration may be switched off';
 const count = (number) => number.toLocaleString('en');
 class NetworkView {
 constructor(parent, config) {
@@ -1132,16 +1251,21 @@ this.frame = createFrame(parent, config.height);
 this.stop = new AbortController();
 this.selection = null;
 this.frames = 0;
+this.chooseRenderer();
+this.prepareCanvas();
+}
+chooseRenderer() {
 try {
 this.software = isSoftware();
 this.canvas = document.createElement('canvas');
 this.renderer = new Renderer(this.canvas, { antialias: !this.software });
 } catch (error) {
 if (!(error instanceof NoDrawing)) throw error;
-showMessage(this.frame, NO_WEBGL);
-return;
+this.software = true;
+this.canvas = document.createElement('canvas');  // one that had a GL context gets no other
+this.renderer = new FlatRenderer(this.canvas);
+this.note = NO_WEBGL;
 }
-this.prepareCanvas();
 }
 prepareCanvas() {
 const { canvas, stop } = this;
@@ -1197,7 +1321,6 @@ hide: (layers) => this.hide(layers),
 }
 update({ nodes, kernels, cfg }, emit) {
 this.emit = emit;
-if (!this.renderer) return;
 this.frame.style.height = `${cfg.height}px`;
 if (cfg.revision !== this.revision) this.load(readNetwork(nodes, kernels), cfg.revision);
 this.palette = paletteFor(getComputedStyle(this.frame).backgroundColor, cfg.palette);
@@ -1294,7 +1417,7 @@ return pick(this.scene, this.network, this.screen(), pixelsPerUnit(this.height),
 }
 hover(place) {
 this.hovered = place;
-if (!place && this.overlay) {
+if (!place) {
 this.overlay.hideTip();
 this.canvas.classList.remove('pointing');
 }
@@ -1358,7 +1481,7 @@ const limit = moving ? Math.min(this.detail, total) : total;
 this.projected = null;
 this.drawn = moving ? this.paintMoving(limit) : this.renderer.draw(this.viewpoint(), limit);
 this.frames += 1;
-this.overlay.setDetail(limit < total ? `while turning: the ${count(limit)} most important` : '');
+this.overlay.setDetail(limit < total ? `while turning: the ${count(limit)} most important` : this.note ?? '');
 this.overlay.placeCaptions(this.captionPlaces(), this.width);
 this.canvas.classList.toggle('turning', moving);
 clearTimeout(this.settle);
@@ -1408,11 +1531,11 @@ return { x: a.x + t * (b.x - a.x), y: a.y + t * (b.y - a.y) };
 }
 dispose() {
 this.stop.abort();
-this.observer?.disconnect();
+this.observer.disconnect();
 cancelAnimationFrame(this.asked);
 cancelAnimationFrame(this.hoverAsked);
 clearTimeout(this.settle);
-this.renderer?.dispose();
+this.renderer.dispose();
 this.frame.remove();
 }
 }
