@@ -16,12 +16,11 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # begun by `&`: programs 
     signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: small tensors, and Neo4j and Chromium want a core too
 
-from tests.servers import own_home, quick_java
+from tests.servers import QUICK, learn, own_home
 from viscnn import server as managed
 from viscnn.config import Connection
 from viscnn.graph import Graph
 from viscnn.ingest.load import drop_model
-from viscnn.server import settings
 from viscnn.server.jars import jars_folder
 
 
@@ -46,12 +45,18 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("VISCNN_JARS", str(shared_jars))
         patch.setenv("VISCNN_HEAP", os.environ.get("VISCNN_HEAP", "512m"))
         patch.setenv("VISCNN_PAGECACHE", os.environ.get("VISCNN_PAGECACHE", "256m"))
-        patch.setattr(settings, "_JAVA_FLAGS", quick_java())
+        patch.setenv("VISCNN_JAVA_OPTIONS", QUICK)
         yield folder
 
 
 @pytest.fixture(scope="session")
-def server(home: Path) -> Iterator[Connection]:
+def quick(home: Path) -> None:
+    """Servers that are started from now on start quickly."""
+    learn(home / "learnt")
+
+
+@pytest.fixture(scope="session")
+def server(home: Path, quick: None) -> Iterator[Connection]:
     """The connection to the session's managed server."""
     managed.start()
     yield managed.connection()
@@ -67,7 +72,7 @@ def graph(server: Connection) -> Iterator[Graph]:
 
 
 @pytest.fixture(scope="module")
-def bulk_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def bulk_home(quick: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A home with a running server of its own, whose path is awkward."""
     with own_home(tmp_path_factory.mktemp("bulk é:")) as folder:
         managed.start()

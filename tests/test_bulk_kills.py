@@ -47,12 +47,10 @@ sys.addaudithook(watch)
 LOAD = f"""
 import signal, sys
 from tests.bulk import contents
-from tests.servers import quick_java
 from viscnn import server
 from viscnn.graph import Graph
 from viscnn.errors import ServerError
 from viscnn.ingest.bulk import load_in_bulk
-from viscnn.server import settings
 
 def wait(step, done, total):
     print(step, flush=True)
@@ -61,7 +59,6 @@ def wait(step, done, total):
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 {DIE}
-settings._JAVA_FLAGS = quick_java()
 mine = contents("killed")
 while True:
     try:

@@ -18,7 +18,7 @@ PATIENCE = 150.0
 
 @pytest.mark.parametrize("number", [signal.SIGINT], ids=lambda number: number.name)
 def test_demo_ends_with_a_page_and_stops_what_it_started(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+    quick: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
     monkeypatch.setenv("VISCNN_HOME", str(tmp_path / "home"))
     log = tmp_path / "log.txt"

@@ -57,12 +57,12 @@ main()
 
 
 @pytest.fixture(scope="module")
-def killed_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def killed_home(quick: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A data folder with a running server of its own, and the file of the model."""
-    with own_home(tmp_path_factory.mktemp("kills")) as home:
-        (home / "nets.py").write_text(MODEL, encoding="utf-8")
+    with own_home(tmp_path_factory.mktemp("kills")) as folder:
+        (folder / "nets.py").write_text(MODEL, encoding="utf-8")
         server.start()
-        yield home
+        yield folder
 
 
 @pytest.fixture

@@ -4,10 +4,7 @@ Screenshots are kept in tests/screenshots/.
 """
 
 import itertools
-import os
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -15,13 +12,12 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests import page_nets
 from tests.browser import PATIENCE_MS, chromium, new_page
+from tests.clicks import active_query, ask, click_filter, network, page_of, seen, shoot, visit
 from viscnn.api import VISCNN
 from viscnn.config import Connection
 from viscnn.errors import ConfigError
 from viscnn.ui.launch import launch
 from viscnn.ui.state import View
-
-SCREENSHOTS = Path(__file__).parent / "screenshots"
 
 
 @pytest.fixture(scope="module")
@@ -34,21 +30,14 @@ def viscnn(server: Connection) -> Iterator[VISCNN]:
 
 @pytest.fixture(scope="module")
 def address(viscnn: VISCNN, server: Connection, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The page, started as `viscnn ui` does, with the server named by the environment.
-
-    It starts in a folder whose files are called like modules that the page uses.
-    """
+    """The page, started in a folder whose files are called like modules that it uses."""
     folder = tmp_path_factory.mktemp("elsewhere")
     for name in ("streamlit", "engine", "ui", "data", "state"):
         (folder / f"{name}.py").write_text("raise RuntimeError('taken from the current folder')")
-    named = {"NEO4J_URI": server.uri, "NEO4J_USERNAME": server.username, "NEO4J_PASSWORD": server.password}
-    idle = {"OMP_WAIT_POLICY": "PASSIVE"}  # torch's threads leave the cores to the browser while they wait
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        page = launch(browser=False, environment=os.environ | named | idle)
-    with page:
-        yield page.url
-    assert not page.running
+        with page_of(server) as url:
+            yield url
 
 
 @pytest.fixture(scope="module")
@@ -56,37 +45,6 @@ def browser() -> Iterator[Browser]:
     """Chromium for the whole module."""
     with chromium() as opened:
         yield opened
-
-
-def shoot(page: Page, name: str) -> None:
-    SCREENSHOTS.mkdir(exist_ok=True)
-    page.wait_for_timeout(700)  # fonts, and the picture's last frame
-    page.screenshot(path=SCREENSHOTS / f"{name}.png")
-
-
-def seen(locator: Locator) -> None:
-    # queries and circuits are computed meanwhile, on whatever the machine has left; while a page is drawn anew,
-    # Streamlit shows the old part beside the new one for a moment
-    expect(locator.first).to_be_visible(timeout=3 * PATIENCE_MS)
-
-
-def network(page: Page) -> Locator:
-    """The canvas, once it holds a network."""
-    canvas = page.get_by_test_id("network3d")
-    canvas.wait_for()
-    for _ in range(PATIENCE_MS // 100):
-        if canvas.evaluate("canvas => Boolean(canvas.__network?.network)"):
-            return canvas
-        page.wait_for_timeout(100)
-    raise AssertionError("the network was never drawn")
-
-
-def ask(canvas: Locator, expression: str) -> Any:
-    return canvas.evaluate(f"canvas => {{ const n = canvas.__network; return {expression}; }}")
-
-
-def visit(page: Page, name: str) -> None:
-    page.get_by_role("link", name=name, exact=True).click()
 
 
 def explore(page: Page, address: str) -> None:
@@ -100,20 +58,10 @@ def explore(page: Page, address: str) -> None:
     seen(page.get_by_text("219 of 2,192 kernels drawn (10 %)"))
 
 
-def active_query(page: Page, viscnn: VISCNN) -> dict[str, Any]:
-    """The newest query, once it is active: it is drawn first and activated behind the picture."""
-    for _ in range(PATIENCE_MS // 100):
-        newest = viscnn.queries("mnist")[0]
-        if newest["active"]:
-            return newest
-        page.wait_for_timeout(100)
-    raise AssertionError("the query was never activated")
-
-
 def test_main_path(browser: Browser, address: str, viscnn: VISCNN) -> None:
     with new_page(browser, width=1400, height=900) as (page, problems):
         explore(page, address)
-        query = active_query(page, viscnn)
+        query = active_query(page, viscnn, "mnist")
         assert query["input"] == "three - overall"
         shoot(page, "explore")
 
@@ -150,13 +98,6 @@ def best_filter(viscnn: VISCNN, query: str) -> str:
     filters = viscnn.subgraph(query, keep=0.1).filters
     layer = filters[filters["layer"] == "conv3"]
     return str(layer.sort_values("score", ascending=False)["uid"].iloc[0])
-
-
-def click_filter(page: Page, uid: str) -> None:
-    """Click where the 3-D view says that the filter is drawn."""
-    canvas = network(page)
-    at = ask(canvas, f"n.filterPixel(n.network.filters.uid.indexOf('{uid}'))")
-    canvas.click(position={"x": at["x"], "y": at["y"]})
 
 
 def cypher(page: Page) -> None:

@@ -29,7 +29,7 @@ from viscnn.server.lock import line_of
 
 
 @pytest.fixture(scope="module")
-def started_twice(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
+def started_twice(quick: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
     """The addresses that two processes print which start the server of a new home at the same time."""
     with own_home(tmp_path_factory.mktemp("with space é:")):
         starters = [start_elsewhere(), start_elsewhere()]
@@ -263,6 +263,15 @@ def test_a_lost_password_file_is_no_reason_to_drop_a_database(tmp_path: Path) ->
 def test_wrong_memory_is_named(amount: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VISCNN_HEAP", amount)
     with pytest.raises(ConfigError, match=r"VISCNN_HEAP is .*such as 512m"):
+        settings.java_arguments(())
+
+
+def test_java_options_are_quoted_as_in_a_shell(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VISCNN_JAVA_OPTIONS", r"""-Done=1 '-Dtwo=a b\c' -Dthree='"'""")
+    lines = settings.java_arguments(()).splitlines()
+    assert lines[-5:-2] == ['"-Done=1"', r'"-Dtwo=a b\\c"', r'"-Dthree=\""']
+    monkeypatch.setenv("VISCNN_JAVA_OPTIONS", "'-Done")
+    with pytest.raises(ConfigError, match=r"VISCNN_JAVA_OPTIONS .* quote as in a shell"):
         settings.java_arguments(())
 
 

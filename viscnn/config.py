@@ -6,6 +6,7 @@
 | VISCNN_JARS | folder of the managed server's jars, to share it between homes | `VISCNN_HOME/jars` |
 | VISCNN_MAVEN | base address of a Maven mirror to fetch the jars from | the repository that `jgo` knows |
 | VISCNN_HEAP, VISCNN_PAGECACHE | memory of the managed server | 1g, 512m |
+| VISCNN_JAVA_OPTIONS | further options of its Java | none |
 | VISCNN_WORKERS | processes that decode images; 0 decodes in the main one | by images and CPUs (engine/loading.py) |
 | VISCNN_DATA | folder of public test and benchmark data | `../shared/data` beside the checkout, if it exists |
 | NEO4J_URI | another Neo4j than the managed one | the managed server |

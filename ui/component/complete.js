@@ -1,6 +1,7 @@
 // A list of suggestions below a text field of the page, which stays Streamlit's own: the form works without it.
 
 import { completed, suggestions, takesFirst } from './expression.js';
+import { mounting } from './mount.js';
 
 const KINDS = { set: 'image set', own: 'your image set', class: 'class', image: 'image', earlier: 'asked before' };
 const CSS = `position: fixed; z-index: 1000010; max-height: 50vh; overflow: auto; margin: 0; padding: .25rem 0;
@@ -9,8 +10,6 @@ const CSS = `position: fixed; z-index: 1000010; max-height: 50vh; overflow: auto
 const OPTION = `display: flex; gap: .75rem; justify-content: space-between; align-items: baseline; padding: .25rem .75rem;
   cursor: pointer; overflow-wrap: anywhere;`;
 const KIND = 'flex: none; font-size: .75rem; opacity: .65;';
-
-const lists = new WeakMap();
 
 /** The suggestions of one field, found by the class that Streamlit gives to an element with a key. */
 class Suggestions {
@@ -160,16 +159,4 @@ class Suggestions {
   }
 }
 
-export default function mount({ parentElement, data }) {
-  if (!lists.has(parentElement)) lists.set(parentElement, new Suggestions(parentElement));
-  const list = lists.get(parentElement);
-  list.update(data);
-  // Streamlit also runs the clean-up of a call that a later one has overtaken: only the latest may dispose.
-  const call = Symbol('call');
-  list.latestCall = call;
-  return () => {
-    if (list.latestCall !== call) return;
-    list.dispose();
-    lists.delete(parentElement);
-  };
-}
+export default mounting((parent) => new Suggestions(parent));

@@ -1,6 +1,7 @@
 // An image and the activation map of a filter on it: a cell of the map outlines its receptive field in the image.
 
 import { cellAt, described, field, inside, share, walked } from './cells.js';
+import { mounting } from './mount.js';
 
 const STYLE = `
 .pair { display: grid; grid-template-columns: 1fr 1fr; gap: 1rem; font-family: var(--st-font), sans-serif;
@@ -18,8 +19,6 @@ figure { margin: 0; min-width: 0; }
 figcaption { font-size: .75rem; line-height: 1.3; opacity: .75; margin-top: .25rem; min-height: 2.6em; }
 [hidden] { display: none !important; }
 `;
-
-const views = new WeakMap();
 
 /** The two pictures of one parent element; `update` is called for every change of data. */
 class FieldsView {
@@ -116,16 +115,4 @@ function place(box, part) {
   for (const [name, value] of Object.entries(part)) box.style[name] = `${100 * value}%`;
 }
 
-export default function mount({ parentElement, data, setStateValue }) {
-  if (!views.has(parentElement)) views.set(parentElement, new FieldsView(parentElement));
-  const view = views.get(parentElement);
-  view.update(data, setStateValue);
-  // Streamlit also runs the clean-up of a call that a later one has overtaken: only the latest may dispose.
-  const call = Symbol('call');
-  view.latestCall = call;
-  return () => {
-    if (view.latestCall !== call) return;
-    view.dispose();
-    views.delete(parentElement);
-  };
-}
+export default mounting((parent) => new FieldsView(parent));

@@ -3,13 +3,10 @@
 /** Thrown where the browser has no WebGL2 or cannot run the shaders; the message is for the user. */
 export class NoDrawing extends Error {}
 
-/** Whether WebGL is drawn by the CPU; asked on a canvas of its own, as the answer decides on antialiasing. */
-export function isSoftware() {
-  const gl = document.createElement('canvas').getContext('webgl2');
-  if (!gl) return false;
+/** Whether WebGL is drawn by the CPU. */
+export function isSoftware(gl) {
   const info = gl.getExtension('WEBGL_debug_renderer_info');
   const name = info ? gl.getParameter(info.UNMASKED_RENDERER_WEBGL) : '';
-  gl.getExtension('WEBGL_lose_context')?.loseContext();
   return /swiftshader|llvmpipe|software|basic render/i.test(name);
 }
 

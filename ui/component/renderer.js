@@ -12,8 +12,9 @@ export const MOST_FADED = 2500;
 export const FADED_OPACITY = 0.16;
 
 export class Renderer {
-  constructor(canvas, { antialias }) {
-    this.gl = canvas.getContext('webgl2', { antialias, alpha: true, premultipliedAlpha: true });
+  constructor(canvas) {
+    // the shaders smooth their own edges
+    this.gl = canvas.getContext('webgl2', { antialias: false, alpha: true, premultipliedAlpha: true });
     if (!this.gl) throw new NoDrawing('WebGL 2 is not available');
     this.build();
   }

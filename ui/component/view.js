@@ -37,9 +37,9 @@ export class NetworkView {
   /** WebGL 2, or where there is none, or its driver refuses the shaders, a 2-D canvas. */
   chooseRenderer() {
     try {
-      this.software = isSoftware();
       this.canvas = document.createElement('canvas');
-      this.renderer = new Renderer(this.canvas, { antialias: !this.software });
+      this.renderer = new Renderer(this.canvas);
+      this.software = isSoftware(this.renderer.gl);
     } catch (error) {
       if (!(error instanceof NoDrawing)) throw error;
       this.software = true;

@@ -12,6 +12,7 @@ folders of the user. Everything else lies below `VISCNN_HOME/server`:
 | VISCNN_JARS | folder of the jars, to share it between homes (tests, CI) | `VISCNN_HOME/jars` |
 | VISCNN_MAVEN | base address of a Maven mirror to fetch them from | the repository that `jgo` knows |
 | VISCNN_HEAP, VISCNN_PAGECACHE | memory of the server, such as `2g` | 1g, 512m |
+| VISCNN_JAVA_OPTIONS | further options of its Java, as in a shell | none |
 """
 
 from viscnn.server.fetch import Progress

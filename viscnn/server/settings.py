@@ -3,6 +3,7 @@
 import os
 import random
 import re
+import shlex
 import socket
 import time
 from collections.abc import Sequence
@@ -111,7 +112,20 @@ def java_arguments(jars: Sequence[Jar]) -> str:
     """The text of Java's argument file; file names stand alone, for a process that runs in the folder of the jars."""
     heap = _memory("VISCNN_HEAP", "1g")
     class_path = os.pathsep.join(jar.file_name for jar in jars)
-    return "\n".join((f"-Xms{heap}", f"-Xmx{heap}", *_JAVA_FLAGS, "-cp", class_path)) + "\n"
+    own = (_quoted(option) for option in _java_options())
+    return "\n".join((f"-Xms{heap}", f"-Xmx{heap}", *_JAVA_FLAGS, *own, "-cp", class_path)) + "\n"
+
+
+def _java_options() -> list[str]:
+    try:
+        return shlex.split(os.environ.get("VISCNN_JAVA_OPTIONS", ""))
+    except ValueError as error:
+        raise ConfigError(f"VISCNN_JAVA_OPTIONS cannot be read: {error}; quote as in a shell") from error
+
+
+def _quoted(option: str) -> str:
+    """An option as a line of Java's argument file."""
+    return '"' + option.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def _memory(variable: str, default: str) -> str:

@@ -68,6 +68,21 @@ return text.replace(/\\(["'\\])/g, '$1');
 function letter(text, at) {
 return String.fromCodePoint(text.codePointAt(at));
 }
+function mounting(make) {
+const views = new WeakMap();
+return ({ parentElement, data, setStateValue }) => {
+if (!views.has(parentElement)) views.set(parentElement, { view: make(parentElement, data) });
+const held = views.get(parentElement);
+held.view.update(data, setStateValue);
+const call = Symbol('call');
+held.latestCall = call;
+return () => {
+if (held.latestCall !== call) return;
+held.view.dispose();
+views.delete(parentElement);
+};
+};
+}
 const KINDS = { set: 'image set', own: 'your image set', class: 'class', image: 'image', earlier: 'asked before' };
 const CSS = `position: fixed; z-index: 1000010; max-height: 50vh; overflow: auto; margin: 0; padding: .25rem 0;
 box-sizing: border-box; list-style: none; border-radius: .5rem; font-size: .875rem; line-height: 1.4;
@@ -75,7 +90,6 @@ border: 1px solid color-mix(in srgb, currentColor 25%, transparent); box-shadow:
 const OPTION = `display: flex; gap: .75rem; justify-content: space-between; align-items: baseline; padding: .25rem .75rem;
 cursor: pointer; overflow-wrap: anywhere;`;
 const KIND = 'flex: none; font-size: .75rem; opacity: .65;';
-const lists = new WeakMap();
 class Suggestions {
 constructor(parent) {
 this.parent = parent;
@@ -210,15 +224,4 @@ this.stop.abort();
 this.list.remove();
 }
 }
-export default function mount({ parentElement, data }) {
-if (!lists.has(parentElement)) lists.set(parentElement, new Suggestions(parentElement));
-const list = lists.get(parentElement);
-list.update(data);
-const call = Symbol('call');
-list.latestCall = call;
-return () => {
-if (list.latestCall !== call) return;
-list.dispose();
-lists.delete(parentElement);
-};
-}
+export default mounting((parent) => new Suggestions(parent));

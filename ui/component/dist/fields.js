@@ -32,6 +32,21 @@ const place = `row ${row}, column ${column}: ${value}`;
 if (bottom < top || right < left) return `${place}; reads nothing but padding`;
 return `${place}; receptive field rows ${top}–${bottom}, columns ${left}–${right}`;
 }
+function mounting(make) {
+const views = new WeakMap();
+return ({ parentElement, data, setStateValue }) => {
+if (!views.has(parentElement)) views.set(parentElement, { view: make(parentElement, data) });
+const held = views.get(parentElement);
+held.view.update(data, setStateValue);
+const call = Symbol('call');
+held.latestCall = call;
+return () => {
+if (held.latestCall !== call) return;
+held.view.dispose();
+views.delete(parentElement);
+};
+};
+}
 const STYLE = `
 .pair { display: grid; grid-template-columns: 1fr 1fr; gap: 1rem; font-family: var(--st-font), sans-serif;
 color: var(--st-text-color); }
@@ -48,7 +63,6 @@ box-shadow: 0 0 0 1px #fff, inset 0 0 0 1px #fff; }
 figcaption { font-size: .75rem; line-height: 1.3; opacity: .75; margin-top: .25rem; min-height: 2.6em; }
 [hidden] { display: none !important; }
 `;
-const views = new WeakMap();
 class FieldsView {
 constructor(parent) {
 this.root = make('div', 'pair', parent.shadowRoot ?? parent);
@@ -134,15 +148,4 @@ box.hidden = !part;
 if (!part) return;
 for (const [name, value] of Object.entries(part)) box.style[name] = `${100 * value}%`;
 }
-export default function mount({ parentElement, data, setStateValue }) {
-if (!views.has(parentElement)) views.set(parentElement, new FieldsView(parentElement));
-const view = views.get(parentElement);
-view.update(data, setStateValue);
-const call = Symbol('call');
-view.latestCall = call;
-return () => {
-if (view.latestCall !== call) return;
-view.dispose();
-views.delete(parentElement);
-};
-}
+export default mounting((parent) => new FieldsView(parent));

@@ -1,4 +1,19 @@
 // VISCNN network.js, built by ui/component/build.mjs
+function mounting(make) {
+const views = new WeakMap();
+return ({ parentElement, data, setStateValue }) => {
+if (!views.has(parentElement)) views.set(parentElement, { view: make(parentElement, data) });
+const held = views.get(parentElement);
+held.view.update(data, setStateValue);
+const call = Symbol('call');
+held.latestCall = call;
+return () => {
+if (held.latestCall !== call) return;
+held.view.dispose();
+views.delete(parentElement);
+};
+};
+}
 const TEXTURE_WIDTH = 1024;
 const SELECTED_KERNEL = 4;
 const FEWEST_WHILE_TURNING = 1200;
@@ -429,12 +444,9 @@ if (selection.kind === 'filter') states[selection.index] = SELECTED;
 return { states, lit: Uint32Array.from(lit) };
 }
 class NoDrawing extends Error {}
-function isSoftware() {
-const gl = document.createElement('canvas').getContext('webgl2');
-if (!gl) return false;
+function isSoftware(gl) {
 const info = gl.getExtension('WEBGL_debug_renderer_info');
 const name = info ? gl.getParameter(info.UNMASKED_RENDERER_WEBGL) : '';
-gl.getExtension('WEBGL_lose_context')?.loseContext();
 return /swiftshader|llvmpipe|software|basic render/i.test(name);
 }
 function createProgram(gl, vertexSource, fragmentSource) {
@@ -651,8 +663,8 @@ colour = drawn;
 const MOST_FADED = 2500;
 const FADED_OPACITY = 0.16;
 class Renderer {
-constructor(canvas, { antialias }) {
-this.gl = canvas.getContext('webgl2', { antialias, alpha: true, premultipliedAlpha: true });
+constructor(canvas) {
+this.gl = canvas.getContext('webgl2', { antialias: false, alpha: true, premultipliedAlpha: true });
 if (!this.gl) throw new NoDrawing('WebGL 2 is not available');
 this.build();
 }
@@ -1256,9 +1268,9 @@ this.prepareCanvas();
 }
 chooseRenderer() {
 try {
-this.software = isSoftware();
 this.canvas = document.createElement('canvas');
-this.renderer = new Renderer(this.canvas, { antialias: !this.software });
+this.renderer = new Renderer(this.canvas);
+this.software = isSoftware(this.renderer.gl);
 } catch (error) {
 if (!(error instanceof NoDrawing)) throw error;
 this.software = true;
@@ -1539,16 +1551,4 @@ this.renderer.dispose();
 this.frame.remove();
 }
 }
-const views = new WeakMap();
-export default function mount({ parentElement, data, setStateValue }) {
-if (!views.has(parentElement)) views.set(parentElement, new NetworkView(parentElement, data.cfg));
-const view = views.get(parentElement);
-view.update(data, setStateValue);
-const call = Symbol('call');
-view.latestCall = call;
-return () => {
-if (view.latestCall !== call) return;
-view.dispose();
-views.delete(parentElement);
-};
-}
+export default mounting((parent, data) => new NetworkView(parent, data.cfg));
