@@ -15,6 +15,7 @@ from viscnn.engine.bundle import Bundle
 from viscnn.engine.capture import Intervention, Recording, convolve, record
 from viscnn.engine.output import parse_output
 from viscnn.engine.target import Target, resolve
+from viscnn.engine.visualize.settings import Visualization
 from viscnn.engine.wiring import filter_uids, sources_of
 from viscnn.errors import ImagesError, InputError, NotInGraph, nearest
 from viscnn.ingest.structure import LayerSpec
@@ -29,12 +30,14 @@ __all__ = [
     "kernel_maps",
     "opened",
     "parse_kernel",
+    "pixels",
 ]
 
 ARROW = "->"
 Maps = NDArray[np.float32]
-Picture = str | Image.Image | NDArray[np.uint8]
-"""A path of the model's image source, a picture of any mode, or pixels (rows, columns) or (rows, columns, 3)."""
+Picture = str | Image.Image | NDArray[np.uint8] | Visualization
+"""A path of the model's image source, a picture of any mode, pixels (rows, columns) or (rows, columns, 3), or a
+rendered feature visualisation, which is neither resized nor cropped."""
 Filter = tuple[LayerSpec, int]
 """A filter: its layer and channel."""
 
@@ -68,11 +71,28 @@ class Response:
 
 
 def opened(bundle: Bundle, image: Picture) -> Tensor:
-    """The image (1, C, H, W) as the model reads it; raises what `as_picture` raises."""
-    return bundle.preprocess.apply(as_picture(bundle, image)).unsqueeze(0)
+    """The image (1, C, H, W) as the model reads it; raises what `pixels` raises."""
+    return bundle.preprocess.normalise(torch.from_numpy(pixels(bundle, image))).unsqueeze(0)
 
 
-def as_picture(bundle: Bundle, image: Picture) -> Image.Image:
+def pixels(bundle: Bundle, image: Picture) -> NDArray[np.uint8]:
+    """The image (H, W, C) as the model sees it, before scaling.
+
+    Raises:
+        ImagesError: a visualisation that the model does not take; else what `as_picture` raises.
+    """
+    if not isinstance(image, Visualization):
+        return bundle.preprocess.pixels(as_picture(bundle, image))
+    channels, rows, columns = bundle.architecture.input_shape
+    if channels != bundle.preprocess.channels:
+        raise ImagesError(f"model {bundle.name!r} has {channels} input channels, and pictures have 1 or 3")
+    if image.image.shape != (rows, columns, channels):
+        shape, own = ("x".join(map(str, each)) for each in (image.image.shape, (rows, columns, channels)))
+        raise ImagesError(f"the visualisation of {image.target} has {shape} pixels, model {bundle.name!r} takes {own}")
+    return image.image.copy()
+
+
+def as_picture(bundle: Bundle, image: str | Image.Image | NDArray[np.uint8]) -> Image.Image:
     """The image before preprocessing.
 
     Raises:

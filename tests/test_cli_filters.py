@@ -11,6 +11,7 @@ from tests import toy
 from tests.test_cli import Cli
 from viscnn import VISCNN
 from viscnn.config import Connection
+from viscnn.engine.visualize import settings
 
 MODEL = "told"
 UID = f"{MODEL}/conv1/2"
@@ -53,6 +54,17 @@ def test_interventions_say_what_changes(v: VISCNN, tmp_path: Path) -> None:
     assert f"class:bee: {wanted.before:.6g} as it is" in Cli().text(
         "intervene", MODEL, path, *pairs, "--output", "class:bee"
     )
+
+
+def test_a_rendered_visualisation_is_an_input(v: VISCNN, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings, "STEPS", 7)  # no other test has rendered these: the cache is theirs too
+    uid = f"{MODEL}/conv2/1"
+    asked = ("intervene", MODEL, f"visualization:{uid}", f"{UID}=0", "--output", f"filter:{uid}")
+    assert f'viscnn visualize {MODEL} --filter "{uid}"' in Cli().mistake(*asked)
+    rendered = v.visualize(uid)
+    found = Cli().json(*asked)
+    assert found["before"] == pytest.approx(rendered.activation, rel=1e-5)
+    assert found["after"] == v.intervene(MODEL, rendered, {UID: 0.0}, output=f"filter:{uid}").after
 
 
 @pytest.mark.parametrize(

@@ -171,6 +171,23 @@ def test_what_cannot_be_drawn_is_refused_in_one_line(viscnn: VISCNN, circuit: st
         viscnn.draw_diagram(viscnn.circuit_diagram(circuit), broken)
 
 
+def style(file: Path) -> str:
+    """The style sheet that a drawing is dressed by."""
+    (sheet,) = [each for each in ElementTree.parse(file).iter() if each.tag.endswith("}style")]
+    return sheet.text or ""
+
+
+def test_safe_colours_are_in_every_file(viscnn: VISCNN, circuit: str, tmp_path: Path) -> None:
+    files = {safe: tmp_path / f"{safe}.svg" for safe in (False, True)}
+    for safe, file in files.items():
+        viscnn.save_diagram(circuit, file, safe=safe)
+    assert [".edge.excitatory{stroke:#d55e00}" in style(files[safe]) for safe in (False, True)] == [False, True]
+    diagram = viscnn.circuit_diagram(circuit)
+    images = [viscnn.draw_diagram(diagram, "png", safe=safe, scale=0.5) for safe in (False, True)]
+    assert images[0] != images[1]
+    assert Image.open(io.BytesIO(images[0])).size == Image.open(io.BytesIO(images[1])).size
+
+
 def test_the_command(viscnn: VISCNN, circuit: str, tmp_path: Path) -> None:
     file = tmp_path / "figure.svg"
     done = CliRunner().invoke(app, ["diagram", circuit, "--out", str(file), "--no-pictures", "--dark", "--json"])
@@ -179,5 +196,9 @@ def test_the_command(viscnn: VISCNN, circuit: str, tmp_path: Path) -> None:
     assert (facts["file"], facts["pictures"]) == (str(file), 0)
     assert facts["kernels"] == viscnn.circuit_diagram(circuit).kernels
     assert "#0e1117" in file.read_text()
+    assert "stroke:#ff6f61}" in style(file)
+    done = CliRunner().invoke(app, ["diagram", circuit, "--out", str(file), "--safe", "--dark"])
+    assert done.exit_code == 0, done.output
+    assert "stroke:#e69f00}" in style(file)
     said = CliRunner().invoke(app, ["diagram", circuit, "--out", str(file)])
     assert f"{facts['filters']} filters, {facts['kernels']} kernels" in " ".join(said.stdout.split())

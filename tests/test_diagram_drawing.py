@@ -5,6 +5,7 @@ import io
 import json
 import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
@@ -17,7 +18,7 @@ from viscnn.diagram.html import page
 from viscnn.diagram.layout import Diagram
 from viscnn.diagram.pictures import SIDE, image_kernels, kernels_picture, thumbnail
 from viscnn.diagram.png import LARGEST, MOST_PIXELS, png
-from viscnn.diagram.style import DARK
+from viscnn.diagram.style import DARK, LIGHT, SAFE_DARK, SAFE_LIGHT, Palette, palette_of
 from viscnn.diagram.svg import svg
 from viscnn.errors import InputError
 
@@ -88,6 +89,60 @@ def test_colours_are_those_of_the_palette(diagram: Diagram) -> None:
         False,
     ]
     assert ".edge.excitatory{stroke:#ff6f61}" in (styles[1].text or "") if styles[1] is not None else False
+
+
+def of_the_3d_view(name: str, theme: str) -> dict[str, str]:
+    """The colours of a palette in ui/component/theme.js."""
+    script = (Path(__file__).parent.parent / "ui" / "component" / "theme.js").read_text()
+    block = re.search(rf"const {name} = {{.*?\b{theme}: {{(.*?)}}", script, re.DOTALL)
+    assert block is not None
+    return dict(re.findall(r"(\w+): '(#[0-9a-f]{6})'", block[1]))
+
+
+@pytest.mark.parametrize(
+    ("palette", "name", "theme"),
+    [
+        (LIGHT, "KERNELS", "light"),
+        (DARK, "KERNELS", "dark"),
+        (SAFE_LIGHT, "SAFE", "light"),
+        (SAFE_DARK, "SAFE", "dark"),
+    ],
+)
+def test_colours_of_signs_are_those_of_the_3d_view(palette: Palette, name: str, theme: str) -> None:
+    signs = ("identity", "inhibitory", "mixed", "excitatory")
+    assert {each: getattr(palette, each) for each in signs} == of_the_3d_view(name, theme)
+    assert palette.target == of_the_3d_view("FILTERS", theme)["goal"]
+    assert palette_of(dark=theme == "dark", safe=name == "SAFE") == palette
+
+
+@pytest.mark.parametrize("palette", [LIGHT, DARK, SAFE_LIGHT, SAFE_DARK])
+def test_a_drawing_is_dressed_by_its_palette_and_can_change_to_all(diagram: Diagram, palette: Palette) -> None:
+    sheet = ElementTree.fromstring(svg(diagram, {}, palette=palette)).find(f"{NAME}style")
+    assert sheet is not None
+    assert f".edge.excitatory{{stroke:{palette.excitatory}}}" in (sheet.text or "")
+    assert f".frame.inhibitory{{stroke:{palette.inhibitory}}}" in (sheet.text or "")
+    others = {"light": LIGHT, "dark": DARK, "safelight": SAFE_LIGHT, "safedark": SAFE_DARK}
+    assert {name: each for name, each in others.items() if sheet.get(f"data-{name}") == sheet.text} == {
+        next(name for name, each in others.items() if each == palette): palette
+    }
+
+
+def test_an_image_in_safe_colours_has_no_red_lines(diagram: Diagram) -> None:
+    def lines(palette: Palette) -> np.ndarray:
+        """Hues of what is drawn with much colour in a figure of lines alone."""
+        plain = replace(diagram, pictures=())
+        image = Image.open(io.BytesIO(png(svg(plain, {}, palette=palette), scale=1))).convert("HSV")
+        hue, saturation, _ = (np.asarray(each).reshape(-1) for each in image.split())
+        return hue[saturation > 150] * (360 / 256)
+
+    def near(hues: np.ndarray, wanted: float) -> int:
+        return int((np.abs((hues - wanted + 180) % 360 - 180) < 8).sum())
+
+    signs, safe = lines(LIGHT), lines(SAFE_LIGHT)
+    red, orange = 3, 27  # degrees of #d0342c and #d55e00
+    assert near(signs, red) > 500
+    assert near(signs, orange) == 0
+    assert near(safe, orange) > 500
 
 
 def test_names_cannot_break_the_documents(diagram: Diagram) -> None:

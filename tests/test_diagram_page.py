@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from streamlit.testing.v1 import AppTest
 
 from tests.browser import PATIENCE_MS, chromium, new_page
-from tests.pages import errors, opened, texts, view_of
+from tests.pages import errors, opened, tables, texts, view_of
 from viscnn.api import VISCNN
 from viscnn.config import Connection
 from viscnn.ui import data
@@ -99,6 +99,23 @@ def test_a_click_selects_and_the_drawing_is_not_sent_again(viscnn: VISCNN, circu
     assert view_of(page)["selected"] == TARGET
     assert f"##### Filter `{TARGET}`" in texts(page)
     assert page.get("bidi_component")[0].proto.json == before
+
+
+def test_safe_colours_are_one_setting_of_both_drawings_and_in_the_link(viscnn: VISCNN, circuit: str) -> None:
+    page = opened("circuit", View(model="mnist", circuit=circuit))
+    drawing, settings = sent(page)
+    assert settings["safe"] is False
+    page.toggle(key="circuit_diagram_safe").set_value(True).run()
+    assert errors(page) == []
+    assert view_of(page)["safe"] is True
+    assert (sent(page)[1]["safe"], sent(page)[1]["revision"]) == (True, settings["revision"])  # the same drawing
+    assert ElementTree.tostring(sent(page)[0]) == ElementTree.tostring(drawing)
+    next(each for each in page.button_group if each.key == "drawing").set_value("network").run()
+    assert tables(page)[0]["palette"] == "safe"
+    page.toggle(key="circuit_network_safe").set_value(False).run()
+    next(each for each in page.button_group if each.key == "drawing").set_value("diagram").run()
+    assert sent(page)[1]["safe"] is False
+    assert sent(opened("circuit", View(model="mnist", circuit=circuit, safe=True)))[1]["safe"] is True
 
 
 def test_the_3d_network_is_one_click_away_and_in_the_link(viscnn: VISCNN, circuit: str) -> None:

@@ -1,6 +1,7 @@
 """Maps of one image, and interventions, against the plain network and literal changes of its weights."""
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,9 @@ from torch import Tensor, nn
 
 from tests import nets
 from viscnn.engine.bundle import Bundle
-from viscnn.engine.one_image import activation_map, intervened, kernel_maps, opened, parse_kernel
+from viscnn.engine.one_image import activation_map, intervened, kernel_maps, opened, parse_kernel, pixels
 from viscnn.engine.preprocess import Preprocess
+from viscnn.engine.visualize.settings import Settings, Visualization
 from viscnn.engine.wiring import filter_uids
 from viscnn.errors import ImagesError, InputError, NotInGraph
 from viscnn.ingest.architecture import read_architecture
@@ -164,3 +166,30 @@ def test_pixels_are_read_like_a_file_s() -> None:
 def test_kernels_are_written_with_an_arrow() -> None:
     assert parse_kernel("net/conv1/0 -> net/conv2/1") == ("net/conv1/0", "net/conv2/1")
     assert parse_kernel("net/conv1/0") is None
+
+
+# -- visualisations as the image ---------------------------------------------------------------------------------------
+
+
+def visualization(shape: tuple[int, ...]) -> Visualization:
+    image = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    return Visualization("net", "net/conv/0", "channel", 1, None, Settings(), image, 0.0, 0.0, True, Path("x.png"))
+
+
+@pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (3, "RGB")])
+def test_a_visualisation_is_neither_resized_nor_cropped(channels: int, mode: Any) -> None:
+    how = Preprocess((8, 10), 12, mode, mean=(0.4,) * channels, std=(0.3,) * channels)
+    network = nets.seeded(lambda: nn.Conv2d(channels, 2, 3))
+    own = Bundle("net", read_architecture(network, (channels, 8, 10)), (), how, "", None)
+    shown = visualization((8, 10, channels))
+    np.testing.assert_array_equal(pixels(own, shown), shown.image)
+    expected = (shown.image.transpose(2, 0, 1)[None] / 255 - 0.4) / 0.3
+    np.testing.assert_allclose(opened(own, shown).numpy(), expected, atol=1e-5)
+    with pytest.raises(ImagesError, match=f"has 10x8x{channels} pixels, model 'net' takes 8x10x{channels}"):
+        opened(own, visualization((10, 8, channels)))
+
+
+def test_a_visualisation_of_other_channels_is_no_picture() -> None:
+    own = bundle(nets.seeded(lambda: nn.Conv2d(5, 2, 3)), (5, 8, 8))
+    with pytest.raises(ImagesError, match="5 input channels"):
+        opened(own, visualization((8, 8, 5)))

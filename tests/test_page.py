@@ -67,16 +67,22 @@ def three(viscnn: VISCNN) -> str:
     return str(stored[0]["uid"])
 
 
-@pytest.mark.parametrize("name", ["explore", "circuit", "models"])
+@pytest.mark.parametrize("name", ["explore", "filter", "circuit", "compare", "models"])
 def test_empty_database_offers_the_bundled_model(name: str, first_runs: dict[str, AppTest]) -> None:
     page = first_runs[name]
     assert not page.error
     assert "No model in this database yet" in [each.value for each in page.subheader]
+    assert "convolutional network as a graph" in texts(page)
+    assert "`viscnn ingest mnist`" in texts(page)
     assert "Ingest the bundled MNIST model" in [each.label for each in page.button]
 
 
 def test_cypher_on_an_empty_database(first_runs: dict[str, AppTest], empty: VISCNN) -> None:
     assert errors(first_runs["cypher"]) == []
+    assert "No complete model in this database yet" in texts(first_runs["cypher"])
+    press(first_runs["cypher"], "Run")
+    assert errors(first_runs["cypher"]) == []
+    assert "The query has no result rows." in texts(first_runs["cypher"])
 
 
 def test_first_model_is_shown_at_once(viscnn: VISCNN, first_runs: dict[str, AppTest]) -> None:

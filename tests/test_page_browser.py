@@ -217,6 +217,27 @@ def test_a_link_to_a_layer_with_odd_signs_in_its_name(
         assert problems == []
 
 
+def test_a_model_that_is_dropped_while_someone_looks(browser: Browser, address: str, viscnn: VISCNN) -> None:
+    viscnn.ingest("mnist", name="short-lived", importance=False)
+    link = View(model="short-lived", selected="short-lived/conv2/3").to_json()
+    with new_page(browser, width=1280, height=720) as (page, problems):
+        page.goto(f"{address}/?view={quote(link)}")
+        seen(page.get_by_role("heading", name="short-lived/conv2/3"))
+        viscnn.drop("short-lived")
+        page.get_by_text("Top filters", exact=True).click()
+        seen(page.get_by_text("Model 'short-lived' is not in this database (any more). 'mnist' is shown instead."))
+        network(page)
+        assert page.get_by_test_id("stAlertContentError").count() == 0
+        assert problems == []
+
+
+def test_the_first_page_answers_to_its_name(browser: Browser, address: str) -> None:
+    with new_page(browser) as (page, _):
+        page.goto(f'{address}/explore?view={{"v":1,"model":"mnist","selected":"mnist/conv4/7"}}')
+        seen(page.get_by_role("heading", name="mnist/conv4/7"))
+        expect(page.get_by_text("Page not found")).to_have_count(0)
+
+
 def test_a_taken_port_is_refused_and_another_is_found(address: str) -> None:
     taken = int(address.rpartition(":")[2])
     with pytest.raises(ConfigError, match=f"{taken}.*--port"):

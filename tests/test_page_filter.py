@@ -154,12 +154,12 @@ def test_an_image_that_is_gone_is_an_error_with_its_name(v: VISCNN) -> None:
 def test_an_upload_is_what_the_map_is_of(v: VISCNN, folder: Path) -> None:
     page = shown(v)
     path = sorted(folder.rglob("bee/*.png"))[2]
-    page.file_uploader(key="upload").set_value((path.name, path.read_bytes(), "image/png")).run()
+    page.file_uploader(key="upload_0").set_value((path.name, path.read_bytes(), "image/png")).run()
     assert errors(page) == []
     settings, values = fields(page)
     assert settings["imageAlt"] == f"image {path.name}"
     np.testing.assert_allclose(values, v.activation(UID, np.asarray(Image.open(path))).ravel())
-    page.file_uploader(key="upload").set_value(("broken.png", b"no picture", "image/png")).run()
+    page.file_uploader(key="upload_0").set_value(("broken.png", b"no picture", "image/png")).run()
     (message,) = errors(page)
     assert "broken.png" in message
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import neo4j
 import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -12,6 +13,7 @@ from tests.pages import errors, opened, tables, view_of
 from viscnn import VISCNN
 from viscnn.config import Connection
 from viscnn.ui import data
+from viscnn.ui.panels import network
 from viscnn.ui.state import View
 
 MODEL = "moving"
@@ -71,6 +73,42 @@ def test_a_projection_that_is_gone_gives_way_to_the_active_one(v: VISCNN) -> Non
     page = explore(v, f"{MODEL}/projection/gone")
     assert page.selectbox(key="projection").value == FIRST
     assert_at(drawn(page), stored(v, FIRST))
+
+
+@pytest.fixture
+def none_active(v: VISCNN, server: Connection) -> Iterator[dict[str, tuple[float, float]]]:
+    """Somebody has moved all filters by Cypher, and said so; where they are now."""
+    text = """
+    MATCH (m:Model {name: $model})
+    REMOVE m.activeProjection
+    WITH m MATCH (m)-[:HAS_LAYER]->(:Layer)-[:HAS_FILTER]->(f:Filter)
+    SET f.u = 0.01 * f.channel, f.v = -0.02 * f.channel
+    RETURN f.uid AS uid, f.u AS u, f.v AS v
+    """
+    with neo4j.GraphDatabase.driver(server.uri, auth=(server.username, server.password)) as driver:
+        rows = driver.execute_query(text, model=MODEL).records
+    yield {row["uid"]: (row["u"], row["v"]) for row in rows}
+    v.activate_projection(FIRST)
+
+
+def test_where_none_is_active_the_graphs_own_places_are_shown(
+    v: VISCNN, none_active: dict[str, tuple[float, float]]
+) -> None:
+    page = explore(v)  # its subgraph was pulled, and kept, when a projection was active
+    assert page.selectbox(key="projection").value == network.STORED
+    assert page.selectbox(key="projection").options[0] == "as stored in the graph"
+    assert_at(drawn(page), none_active)
+    page.selectbox(key="projection").set_value(GRID).run()
+    assert_at(drawn(page), stored(v, GRID))
+    page.selectbox(key="projection").set_value(network.STORED).run()
+    assert errors(page) == []
+    assert_at(drawn(page), none_active)
+    assert "projection" not in view_of(page)
+    v.activate_projection(GRID)
+    page.run()
+    assert page.selectbox(key="projection").value == GRID
+    assert len(page.selectbox(key="projection").options) == len(v.projections(MODEL)) == 2
+    assert_at(drawn(page), stored(v, GRID))
 
 
 def test_what_is_activated_elsewhere_is_shown_at_the_next_run(v: VISCNN) -> None:

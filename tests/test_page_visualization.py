@@ -69,7 +69,7 @@ def test_what_is_missing_is_rendered_by_its_button_and_then_shown(v: VISCNN) -> 
     assert v.visualization(uid, sign=-1) is None
     page.run()
     assert pictures(page) == [f"visualisation of {uid}, largest activation"]
-    assert [each.key for each in page.button] == [f"render_{uid}_channel_-1"]
+    assert [each.key for each in page.button] == [f"use_{uid}_channel_1", f"render_{uid}_channel_-1"]
 
 
 def test_what_is_in_the_cache_is_shown_by_objective(v: VISCNN) -> None:
@@ -91,7 +91,7 @@ def test_a_kernel_stands_between_its_ends(v: VISCNN) -> None:
     page = opened(kernel_page, source=source, target=target)
     assert errors(page) == []
     assert pictures(page) == [f"visualisation of {source}, from"]
-    assert len(page.button) == 2
+    assert [each.label for each in page.button] == ["Use as input", "Render", "Render"]
     page = press(page, "Render")
     assert f"visualisation of {source} -&gt; {target}, this kernel alone" in pictures(page)
     page = opened(kernel_page, source=f"{MODEL}/input/gray", target=source)

@@ -5,11 +5,12 @@ import pytest
 from viscnn.engine.criteria import CRITERIA as ENGINE_CRITERIA
 from viscnn.engine.selection import SCALES as ENGINE_SCALES
 from viscnn.engine.verify import ABLATIONS as ENGINE_ABLATIONS
+from viscnn.engine.visualize.settings import OBJECTIVES as ENGINE_OBJECTIVES
 from viscnn.errors import ModelError
 from viscnn.ui.panels.circuit_bar import ABLATIONS, SCALES
 from viscnn.ui.panels.errors import plain
 from viscnn.ui.panels.query_bar import CRITERIA, class_output, outputs, target_filter
-from viscnn.ui.state import KEPT_FRACTIONS, View
+from viscnn.ui.state import KEPT_FRACTIONS, OBJECTIVES, View, Visualized
 from viscnn.ui.views.models import zoo_name
 
 
@@ -17,6 +18,21 @@ def test_view_survives_the_address() -> None:
     view = View(model="m", query="m/query/1", keep=0.3, selected="m/conv/1", source="m/conv0/2", image="a b", kernels=4)
     assert View.from_json(view.to_json()) == view
     assert View().to_json() == '{"v":1}'
+
+
+@pytest.mark.parametrize(
+    ("shown", "text"),
+    [
+        (Visualized("m/conv/1"), '{"v":1,"visualization":{"target":"m/conv/1"}}'),
+        (
+            Visualized("m/a/0 -> m/b/1", "neuron", -1, "m/c/1"),
+            '{"v":1,"visualization":{"target":"m/a/0 -> m/b/1","objective":"neuron","sign":-1,"circuit":"m/c/1"}}',
+        ),
+    ],
+)
+def test_a_visualisation_as_the_image_survives_the_address(shown: Visualized, text: str) -> None:
+    assert View(visualization=shown).to_json() == text
+    assert View.from_json(text) == View(visualization=shown)
 
 
 @pytest.mark.parametrize(
@@ -35,6 +51,16 @@ def test_view_survives_the_address() -> None:
         '{"v":1,"image_set":null}',
         '{"v":1,"kernels":1000000}',
         '{"v":1,"password":"x"}',
+        '{"v":1,"visualization":"m/conv/1"}',
+        '{"v":1,"visualization":[]}',
+        '{"v":1,"visualization":{}}',
+        '{"v":1,"visualization":{"target":null}}',
+        '{"v":1,"visualization":{"target":"m/conv/1","objective":"class"}}',
+        '{"v":1,"visualization":{"target":"m/conv/1","objective":["channel"]}}',
+        '{"v":1,"visualization":{"target":"m/conv/1","sign":0}}',
+        '{"v":1,"visualization":{"target":"m/conv/1","sign":true}}',
+        '{"v":1,"visualization":{"target":"m/conv/1","circuit":1}}',
+        '{"v":1,"visualization":{"target":"m/conv/1","file":"/etc/passwd"}}',
         "[" * 100_000,
     ],
 )
@@ -47,6 +73,7 @@ def test_choices_are_those_of_the_engine() -> None:
     assert sorted(CRITERIA) == sorted(each.text for each in ENGINE_CRITERIA.values())
     assert tuple(SCALES) == tuple(ENGINE_SCALES)
     assert tuple(ABLATIONS) == tuple(ENGINE_ABLATIONS)
+    assert OBJECTIVES == ENGINE_OBJECTIVES
 
 
 @pytest.mark.parametrize(

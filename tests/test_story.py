@@ -17,6 +17,7 @@ from tests.clicks import active_query, ask, click_filter, network, page_of, seen
 from viscnn.api import VISCNN
 from viscnn.config import Connection, data_folder
 from viscnn.graph import Graph
+from viscnn.ui.panels.query_bar import target_filter
 from viscnn.ui.state import View
 
 HIGHEST = """
@@ -183,7 +184,8 @@ def a_cell_outlines_its_receptive_field(page: Page, viscnn: VISCNN, uid: str) ->
     assert size is not None
     cells.click(position={"x": size["width"] * (column + 0.5) / wide, "y": size["height"] * (row + 0.5) / high})
     field = viscnn.receptive_field(uid, (row, column))
-    assert field.rows is not None and field.columns is not None
+    assert field.rows is not None
+    assert field.columns is not None
     outline = page.locator(".image .box")
     expect(outline).to_be_visible()
     sides = (("top", field.rows[0], 0), ("left", field.columns[0], 1))
@@ -217,7 +219,7 @@ def a_circuit_reaches_it(page: Page, viscnn: VISCNN, uid: str, story: Story) -> 
     page.get_by_role("button", name="Extract circuit").click()
     seen(page.get_by_text("Pearson r, circuit"))
     circuit = viscnn.circuits(story.model)[0]
-    assert circuit["target"] == f"filter:{uid}"
+    assert target_filter(circuit["target"]) == uid
     found = viscnn.circuit_diagram(circuit["uid"])
     drawn = page.locator(".viscnn-diagram .filter[data-uid]")
     expect(drawn).to_have_count(len(found.filters), timeout=PATIENCE_MS)

@@ -68,6 +68,7 @@ __all__ = [
     "session",
     "similar_filters",
     "stamp",
+    "stored_places",
     "subgraph",
     "unscored",
 ]
@@ -172,6 +173,12 @@ def places(stamp: str, projection: str, made: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["uid", "u", "v"]).set_index("uid")
 
 
+def stored_places(model: str) -> pd.DataFrame:
+    """Where the graph has each filter: `u`, `v` by uid; never cached: anyone may move them by Cypher."""
+    found = session().cypher("read/filters", {"model": model}, limit=_EVERYTHING)
+    return pd.DataFrame(found.rows, columns=list(found.columns)).set_index("uid")[["u", "v"]]
+
+
 def image_sets(model: str) -> list[str]:
     """Names of the stored image sets, `overall` first."""
     return [str(each["name"]) for each in session().image_sets(model)]
@@ -219,9 +226,9 @@ def _beside() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(4, thread_name_prefix="viscnn-activate")
 
 
-@st.cache_data(show_spinner="Pulling the subgraph", max_entries=32)
+@st.cache_resource(show_spinner="Pulling the subgraph", max_entries=32)
 def subgraph(stamp: str, query: str, kept: Kept) -> "Subgraph":
-    """The scored subgraph of a query, at most LIMIT kernels."""
+    """The scored subgraph of a query, at most LIMIT kernels; read only: copies would take as long as drawing it."""
     return session().subgraph(query, keep=kept.keep, share=kept.share, limit=LIMIT)
 
 

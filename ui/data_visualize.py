@@ -10,13 +10,14 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
+from viscnn.errors import ConnectionFailed, InputError
 from viscnn.progress import Progress
 from viscnn.ui import data
 
 if TYPE_CHECKING:
     from viscnn.engine.visualize.settings import Visualization
 
-__all__ = ["found", "input_size", "picture", "pictures", "receptive_box", "render"]
+__all__ = ["found", "input_size", "missing", "picture", "pictures", "receptive_box", "render", "render_each"]
 
 
 class _NotRendered(Exception):
@@ -58,6 +59,35 @@ def render(
     """Render one; it is in the cache from then on. Whatever `progress` raises (a rerun of the page, say) stops it."""
     settings: dict[str, Any] = {"objective": objective, "sign": sign, "circuit": circuit}
     return data.session().visualize(target, model=model, progress=progress, **settings)
+
+
+def missing(stamp: str, model: str, targets: Sequence[str], *, circuit: str) -> list[str] | None:
+    """Those targets that have not been rendered from a circuit's masked network, with the default settings.
+
+    None where nothing can be rendered: the model is not on this machine.
+    """
+    known = _rendered(stamp, circuit)
+    new = [each for each in targets if each not in known]
+    if new:
+        try:
+            known |= data.session().visualizations(new, model=model, circuit=circuit).keys()
+        except ConnectionFailed:
+            raise
+        except InputError:
+            return None
+    return [each for each in new if each not in known]
+
+
+@st.cache_resource(show_spinner=False, max_entries=32)
+def _rendered(stamp: str, circuit: str) -> set[str]:
+    """Targets that have been rendered from a circuit, as far as was noticed; shared by all visitors."""
+    return set()
+
+
+def render_each(model: str, targets: Sequence[str], *, circuit: str, progress: Progress) -> None:
+    """Render many from a circuit's masked network, batch by batch; what is done stays when a later one is stopped."""
+    for _ in data.session().visualize_each(targets, model=model, circuit=circuit, progress=progress):
+        pass
 
 
 def pictures(

@@ -23,6 +23,7 @@ def diagram(
     selected_revision: int = 0,
     key: str = "diagram",
     height: int = 520,
+    safe: bool = False,
     on_select: Callable[[], None] = lambda: None,
 ) -> None:
     """Show a drawing.
@@ -34,6 +35,7 @@ def diagram(
         selected_revision: count it up when Python, not a click, changes the selection; only then it is sent.
         key: Streamlit's key of the component.
         height: CSS pixels.
+        safe: signs in colours for any kind of colour blindness; the drawing has them with it.
         on_select: called before the rerun that a click starts; `clicked(key)` is the click.
     """
     settings = {
@@ -42,6 +44,7 @@ def diagram(
         "selected": _jump(key, selected, f"{selected_revision}|{revision}"),
         "selectedRevision": selected_revision,
         "height": height,
+        "safe": safe,
     }
     _component()(
         key=key,

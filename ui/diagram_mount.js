@@ -19,7 +19,7 @@ export default function mount({ parentElement, data, setStateValue }) {
     view.show(svg, cfg.circuit);
   }
   const paper = getComputedStyle(view.root).getPropertyValue('--st-background-color').trim();
-  view.dress(isDarkColour(paper) ? 'dark' : 'light');
+  view.dress(isDarkColour(paper) ? 'dark' : 'light', cfg.safe);
   view.root.style.background = paper;
   if (view.selectedRevision !== cfg.selectedRevision) {
     view.selectedRevision = cfg.selectedRevision;

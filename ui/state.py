@@ -6,7 +6,7 @@ by the default view, with a warning.
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
 import streamlit as st
@@ -14,30 +14,62 @@ import streamlit as st
 __all__ = [
     "DRAWINGS",
     "KEPT_FRACTIONS",
+    "OBJECTIVES",
     "PANEL",
     "SCORE_SHARES",
     "SELECTED",
     "VERSION",
     "View",
+    "Visualized",
     "clicks",
     "current",
     "jumps",
+    "look_at",
     "nearest",
     "open_model",
     "restore",
     "select",
     "update",
+    "uploads",
 ]
 
 VERSION = 1
 KEPT_FRACTIONS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1.0)
 SCORE_SHARES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 DRAWINGS = ("diagram", "network")
+OBJECTIVES = ("channel", "neuron")
 PARAMETER = "view"
 _VIEW, _WARNING = "viscnn_view", "viscnn_view_warning"
-_JUMPS, _CLICKS = "viscnn_jumps", "viscnn_clicks"
+_JUMPS, _CLICKS, _UPLOADS = "viscnn_jumps", "viscnn_clicks", "viscnn_uploads"
 PANEL, SELECTED = "panel", "Selected"
 """Key of the switch between panels, and its choice that shows the selection."""
+
+
+@dataclass(frozen=True)
+class Visualized:
+    """A feature visualisation with the default settings, by what it is of.
+
+    Attributes:
+        target: uid of a filter, or `SOURCE -> TARGET` of a kernel.
+        objective: `channel` or `neuron`.
+        sign: 1 for the largest, -1 for the smallest activation.
+        circuit: uid of the circuit whose masked network it is rendered from.
+    """
+
+    target: str
+    objective: str = "channel"
+    sign: int = 1
+    circuit: str | None = None
+
+    def fits(self) -> bool:
+        """Whether all values are of their kind."""
+        return (
+            isinstance(self.target, str)
+            and self.objective in OBJECTIVES
+            and type(self.sign) is int
+            and self.sign in (1, -1)
+            and isinstance(self.circuit, str | None)
+        )
 
 
 @dataclass(frozen=True)
@@ -56,6 +88,7 @@ class View:
         selected: uid of the selected filter, or of the target of the selected kernel.
         source: uid of the selected kernel's source; None when a filter is selected.
         image_set, image: what the activation map is shown on; the image is a path of the model's source.
+        visualization: what it is shown on instead, if any.
         safe: whether signs are drawn in colours for any kind of colour blindness.
         row, column: the cell of the activation map whose receptive field is outlined; None is none.
         kernels: how many incoming kernels the panel shows.
@@ -73,6 +106,7 @@ class View:
     source: str | None = None
     image_set: str = "overall"
     image: str | None = None
+    visualization: Visualized | None = None
     safe: bool = False
     row: int | None = None
     column: int | None = None
@@ -80,9 +114,7 @@ class View:
 
     def to_json(self) -> str:
         """The version and all fields that differ from the default."""
-        default = View()
-        changed = {key: value for key, value in asdict(self).items() if value != getattr(default, key)}
-        return json.dumps({"v": VERSION} | changed, separators=(",", ":"))
+        return json.dumps({"v": VERSION} | _changed(self), separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -96,9 +128,29 @@ class View:
         unknown = given.keys() - {field.name for field in fields(cls)}
         if unknown:
             raise ValueError(f"it has no field {min(unknown)!r}")
+        if given.get("visualization") is not None:
+            given["visualization"] = _visualized(given["visualization"])
         for name, value in given.items():
             _check(name, value)
         return cls(**given)
+
+
+def _changed(record: "View | Visualized") -> dict[str, Any]:
+    """The fields that differ from their defaults, the fields of a record inside likewise."""
+    values = {each.name: getattr(record, each.name) for each in fields(record)}
+    changed = {each.name: values[each.name] for each in fields(record) if values[each.name] != each.default}
+    return {name: _changed(value) if isinstance(value, Visualized) else value for name, value in changed.items()}
+
+
+def _visualized(given: Any) -> Visualized:
+    """The record of a JSON object; raises ValueError."""
+    try:
+        found = Visualized(**given)
+        if found.fits():
+            return found
+    except TypeError:  # no object, no target, or a field that there is not
+        pass
+    raise ValueError(f"{given!r} is no visualization")
 
 
 def _check(name: str, value: Any) -> None:
@@ -112,6 +164,8 @@ def _check(name: str, value: Any) -> None:
         fits = value in DRAWINGS
     elif name == "safe":
         fits = isinstance(value, bool)
+    elif name == "visualization":
+        fits = value is None or isinstance(value, Visualized)
     elif name in {"row", "column"}:
         fits = value is None or (type(value) is int and value >= 0)
     else:
@@ -156,6 +210,17 @@ def select(uid: str | None, source: str | None = None, *, by_click: bool = False
     st.session_state[counter] = st.session_state.get(counter, 0) + 1
     if uid is not None:
         st.session_state[PANEL] = SELECTED
+
+
+def look_at(visualization: Visualized | None = None, **changes: Any) -> None:
+    """Show maps on a visualisation, or on the view's image, with `changes` of the view; an upload is taken away."""
+    st.session_state[_UPLOADS] = uploads() + 1
+    update(visualization=visualization, **changes)
+
+
+def uploads() -> int:
+    """How often an upload was taken away: part of the widget's key, as only a new widget has no file."""
+    return int(st.session_state.get(_UPLOADS, 0))
 
 
 def jumps() -> int:

@@ -81,6 +81,7 @@ class Diagrams(Exemplars, Visualizations):
         *,
         pictures: Mapping[str, str] | None = None,
         dark: bool = False,
+        safe: bool = False,
         captioned: bool = True,
         scale: float = 2.0,
     ) -> bytes:
@@ -90,6 +91,8 @@ class Diagrams(Exemplars, Visualizations):
             kind: `svg`, `png` or `html`; all three hold everything inside.
             pictures: of filters by uid, PNG or JPEG in data addresses; discs with numbers without them.
             dark: light on dark; a page follows the reader's system.
+            safe: excitatory orange and inhibitory blue (Okabe and Ito 2008), told apart with any kind of colour
+                blindness, in place of red and blue.
             captioned: with a line about the circuit below, as a figure that stands alone needs it.
             scale: of a PNG, pixels for each of the drawing.
 
@@ -98,12 +101,12 @@ class Diagrams(Exemplars, Visualizations):
         """
         from viscnn.diagram.html import page
         from viscnn.diagram.png import png
-        from viscnn.diagram.style import DARK, LIGHT
+        from viscnn.diagram.style import palette_of
         from viscnn.diagram.svg import svg
 
         if kind == "html":
-            return page(diagram, pictures or {}).encode()
-        drawn = svg(diagram, pictures or {}, palette=DARK if dark else LIGHT, captioned=captioned)
+            return page(diagram, pictures or {}, safe=safe).encode()
+        drawn = svg(diagram, pictures or {}, palette=palette_of(dark=dark, safe=safe), captioned=captioned)
         if kind == "png":
             return png(drawn, scale=scale)
         if kind == "svg":
@@ -117,7 +120,7 @@ class Diagrams(Exemplars, Visualizations):
 
         Args:
             pictures: draw filters by pictures where there are any (see `filter_pictures`), not all as discs.
-            settings: `dark` and `scale` of `draw_diagram`.
+            settings: `dark`, `safe` and `scale` of `draw_diagram`.
 
         Returns:
             What was drawn and what was left out, in numbers.

@@ -75,14 +75,12 @@ class Filters(Session):
         """An image as the model sees it before scaling, (rows, columns) or (rows, columns, 3).
 
         Args:
-            image: a path of the model's image source, a PIL picture, or pixels of that shape.
+            image: a path of the model's image source, a PIL picture, pixels of that shape, or a `Visualization`.
         """
-        import numpy as np
+        from viscnn.engine.one_image import pixels
 
-        from viscnn.engine.one_image import as_picture
-
-        bundle = self.bundle(model)
-        return np.asarray(bundle.preprocess.crop(as_picture(bundle, image)))
+        found = pixels(self.bundle(model), image)
+        return found[..., 0] if found.shape[2] == 1 else found
 
     @staticmethod
     def decoded(file: BinaryIO, name: str) -> "Image":

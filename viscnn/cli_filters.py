@@ -65,7 +65,13 @@ def receptive(
 
 def intervene(
     model: Annotated[str, typer.Argument(help="Name of a stored model.")],
-    image: Annotated[str, typer.Argument(help="A path of its image source, such as three/12.png, or a file.")],
+    image: Annotated[
+        str,
+        typer.Argument(
+            help="A path of its image source, such as three/12.png, a file, or `visualization:UID`: what "
+            "`viscnn visualize` has rendered."
+        ),
+    ],
     factors: Annotated[
         list[str],
         typer.Argument(
@@ -76,11 +82,11 @@ def intervene(
     json: Json = False,
 ) -> None:
     """Scale or ablate filters and kernels, and say what changes on an image; nothing is stored."""
-    from viscnn.cli_options import factor_values, picture
+    from viscnn.cli_options import factor_values, input_image
 
     with console.session(json) as out, out.viscnn() as viscnn:
         asked = factor_values(factors)
-        found = viscnn.intervene(model, picture(image), asked, output=output)
+        found = viscnn.intervene(model, input_image(viscnn, model, image), asked, output=output)
         named = {"model": model, "image": image, "factors": asked}
         line = f"{found.target}: {found.before:.6g} as it is, {found.after:.6g} with {len(asked)} interventions"
         changes = _changes(found)

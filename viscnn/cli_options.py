@@ -14,7 +14,21 @@ from viscnn.errors import InputError
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["class_names", "confirmation", "factor_values", "filter_at", "key_values", "numbers", "picture"]
+    from viscnn.api import VISCNN
+    from viscnn.engine.one_image import Picture
+
+__all__ = [
+    "class_names",
+    "confirmation",
+    "factor_values",
+    "filter_at",
+    "input_image",
+    "key_values",
+    "numbers",
+    "picture",
+]
+
+VISUALIZATION = "visualization:"
 
 
 def numbers(option: str, text: str | None) -> tuple[float, ...] | None:
@@ -88,6 +102,22 @@ def factor_values(pairs: list[str]) -> dict[str, float]:
             equals = ""
         if not equals or not name.strip():
             raise InputError(f"{pair!r} is not NAME=FACTOR, such as mnist/conv2/5=0")
+    return found
+
+
+def input_image(viscnn: "VISCNN", model: str, text: str) -> "Picture":
+    """The image that a text names: `visualization:TARGET` a rendered feature visualisation, else as `picture`.
+
+    Raises:
+        InputError: the target has not been rendered; the message names the command.
+    """
+    target = text.removeprefix(VISUALIZATION)
+    if target == text:
+        return picture(text)
+    found = viscnn.visualization(target, model=model)
+    if found is None:
+        command = f'viscnn visualize {model} --filter "{target}"'
+        raise InputError(f"{target!r} is not rendered on this machine with the default settings; run: {command}")
     return found
 
 

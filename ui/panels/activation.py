@@ -1,7 +1,5 @@
 """The activation map of a filter on an image, beside it; a cell outlines its receptive field."""
 
-import hashlib
-
 import streamlit as st
 
 from viscnn.ui import data, figures, state
@@ -35,7 +33,7 @@ def _map(stamp: str, model: str, uid: str, shown: Shown, key: str) -> None:
         data.receptive_fields(stamp, model, layer, int(channel)),
         captions=("input image", f"map of {rows} x {columns}: point at a cell to see what it sees"),
         descriptions=(f"image {shown.name}", f"activation map of {uid}"),
-        revision=f"{stamp}|{uid}|{shown.name}|{_named(shown)}",
+        revision=f"{stamp}|{uid}|{shown.name}|{shown.content}",
         cell=None if view.row is None or view.column is None else (view.row, view.column),
         key=key,
         on_choose=lambda: _take(key),
@@ -47,8 +45,3 @@ def _take(key: str) -> None:
     """The chosen cell becomes part of the view."""
     row, column = chosen_cell(key) or (None, None)
     state.update(row=row, column=column)
-
-
-def _named(shown: Shown) -> str:
-    """What tells two uploads of one name apart."""
-    return "" if isinstance(shown.picture, str) else hashlib.sha256(shown.picture.tobytes()).hexdigest()

@@ -5,10 +5,11 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from viscnn.ui import data, figures, state
+from viscnn.ui import data, data_images, figures, state
+from viscnn.ui.completion import complete
 from viscnn.ui.panels.errors import shown_errors
 from viscnn.ui.panels.progress import phases
-from viscnn.ui.panels.query_bar import CRITERIA, INPUT_HELP, outputs
+from viscnn.ui.panels.query_bar import CRITERIA, INPUT_HELP, earlier_inputs, outputs
 
 __all__ = ["ABLATIONS", "SCALES", "circuit_form", "compare_circuits", "stored_circuits"]
 
@@ -58,6 +59,7 @@ def circuit_form(model: str, stamp: str) -> None:
     if asked:
         with shown_errors("extract"):
             _run(model, settings)
+    complete("circuit_input", data_images.input_names(stamp, model), earlier=earlier_inputs(model))
 
 
 def _more() -> dict[str, Any]:

@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from viscnn.api_diagram import Format
-from viscnn.ui import data, state
+from viscnn.ui import data, data_visualize, state
 from viscnn.ui.diagram import clicked, diagram
+from viscnn.ui.panels.errors import shown_errors
+from viscnn.ui.panels.network import safe_colours
+from viscnn.ui.panels.progress import phases
 from viscnn.ui.pictures import pictures
 
 if TYPE_CHECKING:
@@ -35,12 +38,41 @@ def draw(model: str, stamp: str, circuit: dict[str, Any]) -> None:
         selected_revision=state.jumps(),
         key=KEY,
         height=HEIGHT,
+        safe=state.current().safe,
         on_select=_take,
     )
-    left, right = st.columns([4, 1], vertical_alignment="top")
-    left.caption(laid.caption)
-    with right, st.popover("Save", icon=":material/download:", width="stretch"):
-        _files(laid, shown)
+    left, right = st.columns([2, 1], vertical_alignment="top")
+    with right:
+        safe_colours(KEY)
+        with st.popover("Save", icon=":material/download:", width="stretch"):
+            _files(laid, shown)
+    with left:
+        st.caption(laid.caption)
+        with shown_errors("render_circuit"):
+            _missing(stamp, model, laid)
+
+
+def _missing(stamp: str, model: str, laid: "Diagram") -> None:
+    """A button that renders the visualisations of all drawn filters that have none from this circuit."""
+    circuit = str(laid.circuit["uid"])
+    into = [laid.filters[row].uid for row in sorted({edge.target for edge in laid.edges})]
+    missing = data_visualize.missing(stamp, model, into, circuit=circuit)
+    if not missing:
+        return
+    what = f"{len(missing):,} visualisation{'' if len(missing) == 1 else 's'}"
+    pressed = st.button(
+        f"Render {what} from this circuit",
+        key="render_circuit",
+        icon=":material/auto_fix_high:",
+        help="Images that drive the drawn filters in the network with only the circuit's kernels. Whatever else you do "
+        "on this page stops it; those that are done stay.",
+    )
+    if not pressed:
+        return
+    with phases(f"Rendering {what}", "Rendered") as progress:
+        data_visualize.render_each(model, missing, circuit=circuit, progress=progress)
+    st.toast(f"Rendered {what}")
+    st.rerun()
 
 
 @st.cache_resource(show_spinner="Laying out the circuit", max_entries=16)
@@ -57,13 +89,13 @@ def _drawn(stamp: str, uid: str, made: str, shown: dict[str, str], _laid: "Diagr
 
 
 def _files(laid: "Diagram", shown: dict[str, str]) -> None:
-    """Buttons that make a file when they are pressed."""
-    dark = st.context.theme.type == "dark"
+    """Buttons that make a file when they are pressed, in the colours that are seen."""
+    colours = {"dark": st.context.theme.type == "dark", "safe": state.current().safe}
     name = str(laid.circuit["uid"]).replace("/", "-")
     for kind, mime in _FILES.items():
         st.download_button(
             kind.upper(),
-            partial(data.session().draw_diagram, laid, kind, pictures=shown, dark=dark),
+            partial(data.session().draw_diagram, laid, kind, pictures=shown, **colours),
             f"{name}.{kind}",
             mime,
             key=f"save_{kind}",

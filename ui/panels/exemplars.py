@@ -95,7 +95,7 @@ def _patch(exemplar: Exemplar, picture: str, sets: list[str], key: str) -> None:
         f"![patch {exemplar['rank']}]({picture}) {figures.number(exemplar['activation'])}",
         key=f"{key}_{exemplar['rank']}",
         help=" · ".join(figures.plain(word) for word in words),
-        on_click=lambda: state.update(
+        on_click=lambda: state.look_at(
             image_set=label if label in sets else sets[0] if sets else "overall",
             image=exemplar["path"],
             row=exemplar["row"],

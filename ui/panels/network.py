@@ -12,10 +12,12 @@ from viscnn.ui import data, discs, figures, state
 from viscnn.ui.data import Drawing, Kept
 from viscnn.ui.network3d import clicked, network3d
 
-__all__ = ["HEIGHT", "draw", "find_filter", "kept", "placed", "projection"]
+__all__ = ["HEIGHT", "STORED", "draw", "find_filter", "kept", "placed", "projection", "safe_colours"]
 
 HEIGHT = 480
 KERNELS, SCORE = "kernels", "score"
+STORED = ""
+"""Stands for the places that the graph has, in u and v of the filters, where those are no projection's."""
 DEFAULT_SHARE = 0.5
 MOST_LISTED = 2000
 """Filters that the select box lists: the browser takes every one of them anew at each click."""
@@ -23,13 +25,11 @@ MOST_LISTED = 2000
 
 def kept() -> Kept:
     """The slider of what is drawn, by a share of all kernels or of the total score; nothing is computed anew."""
-    measure, slider = st.columns([2, 5], gap="small", vertical_alignment="bottom")
-    with measure:
-        _measure()
     view = state.current()
     steps = state.KEPT_FRACTIONS if view.share is None else state.SCORE_SHARES
     shown = state.nearest(steps, view.keep if view.share is None else view.share)
-    with slider:
+    with st.container(horizontal=True):  # the switch has its own width, whatever is left is the slider's
+        _measure()
         _steps(steps, shown, "keep" if view.share is None else "share")
     return Kept(shown) if view.share is None else Kept(view.keep, shown)
 
@@ -61,41 +61,51 @@ def _steps(steps: Sequence[float], shown: float, field: str) -> None:
 
 
 def projection(model: str) -> None:
-    """The select box of projections: all that are stored, the active one first shown."""
-    found = {str(each["uid"]): each for each in data.projections(model)}
-    chosen = _chosen(found)
-    if chosen is None:
+    """The select box of projections: all that are stored, the active one first shown, else the graph's own places."""
+    found = _projections(model)
+    if not found:
         return
-    st.session_state["projection"] = chosen
+    active = any(each["active"] for each in found.values())
+    st.session_state["projection"] = _chosen(found)
     st.selectbox(
         "Projection",
-        list(found),
+        [*([] if active else [STORED]), *found],
         key="projection",
-        format_func=lambda uid: _described(found[uid]),
-        on_change=lambda: state.update(projection=st.session_state["projection"]),
+        format_func=lambda uid: _described(found[uid]) if uid else "as stored in the graph",
+        on_change=lambda: state.update(projection=st.session_state["projection"] or None),
         help="What puts filters near each other in a disc; `viscnn project` makes others. Only the page moves: "
         "`viscnn activate` changes the places in the graph.",
     )
 
 
 def placed(drawing: Drawing, model: str, stamp: str) -> tuple[Drawing, str]:
-    """The drawing with its filters where the view's projection puts them, and a name of these places."""
-    found = {str(each["uid"]): each for each in data.projections(model)}
+    """The drawing with its filters where the view's projection puts them, and a name of these places.
+
+    The graph's own places are read anew each time: nothing tells when somebody moves filters by Cypher.
+    """
+    found = _projections(model)
     uid = _chosen(found)
-    if uid is None:
-        return drawing, ""
-    made = str(found[uid]["createdAt"])
-    where = data.places(stamp, uid, made).reindex(drawing.filters["uid"])
+    if uid == STORED:
+        where = data.stored_places(model)
+        name = f"stored|{pd.util.hash_pandas_object(where).sum()}"
+    else:
+        made = str(found[uid]["createdAt"])
+        where, name = data.places(stamp, uid, made), f"{uid}|{made}"
+    where = where.reindex(drawing.filters["uid"])
     filters = drawing.filters.assign(u=where["u"].to_numpy(), v=where["v"].to_numpy())
-    return replace(drawing, filters=filters), f"{uid}|{made}"
+    return replace(drawing, filters=filters), name
 
 
-def _chosen(found: Mapping[str, Mapping[str, Any]]) -> str | None:
-    """The view's projection if it is one of the model's, else the active one."""
+def _projections(model: str) -> dict[str, dict[str, Any]]:
+    return {str(each["uid"]): each for each in data.projections(model)}
+
+
+def _chosen(found: Mapping[str, Mapping[str, Any]]) -> str:
+    """The view's projection if it is one of the model's, else the active one; STORED where none is active."""
     view = state.current().projection
-    if view in found:
+    if view is not None and view in found:
         return view
-    return next((uid for uid, each in found.items() if each["active"]), next(iter(found), None))
+    return next((uid for uid, each in found.items() if each["active"]), STORED)
 
 
 def _described(found: Mapping[str, Any]) -> str:
@@ -122,18 +132,16 @@ def draw(
         target: uid of a filter to be ringed.
         palette: what the signs of the kernels mean (see `network3d`); `signs` has a variant that the view may ask for.
     """
-    centres = discs.offsets(drawing.filters, layers)
-    nodes = figures.network_nodes(drawing.filters, centres)
-    nodes["target"] = nodes["uid"] == target
+    nodes, kernels, captions = _tables(revision, target, drawing, layers)
     network3d(
         nodes,
-        figures.network_kernels(drawing.kernels, drawing.identities),
+        kernels,
         revision=revision,
         selected=_selected(drawing),
         selected_revision=state.jumps(),
         key=key,
         height=HEIGHT,
-        layers=discs.captions(layers, centres),
+        layers=captions,
         legend=f"{len(drawing.kernels):,} kernels drawn",
         palette="safe" if palette == "signs" and state.current().safe else palette,
         on_select=lambda: _take(key),
@@ -142,11 +150,26 @@ def draw(
     left.caption(legend)
     if palette == "signs":
         with right:
-            _colours(key)
+            safe_colours(key)
 
 
-def _colours(key: str) -> None:
-    """A switch to colours for any kind of colour blindness."""
+@st.cache_resource(show_spinner=False, max_entries=16)
+def _tables(
+    revision: str, target: str | None, _drawing: Drawing, _layers: pd.DataFrame
+) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
+    """Filters, kernels and captions for `network3d`; read only: clicks and other visitors share them."""
+    centres = discs.offsets(_drawing.filters, _layers)
+    nodes = figures.network_nodes(_drawing.filters, centres)
+    nodes["target"] = nodes["uid"] == target
+    return nodes, figures.network_kernels(_drawing.kernels, _drawing.identities), discs.captions(_layers, centres)
+
+
+def safe_colours(key: str) -> None:
+    """A switch to colours for any kind of colour blindness, of the 3-D view and of diagrams alike.
+
+    Args:
+        key: of the component beside it.
+    """
     widget = f"{key}_safe"
     st.session_state[widget] = state.current().safe
     st.toggle(

@@ -12,7 +12,16 @@ from viscnn.ui.panels.errors import shown_errors
 from viscnn.ui.panels.image_sets import image_sets
 from viscnn.ui.panels.progress import phases
 
-__all__ = ["CRITERIA", "class_output", "outputs", "queries_of", "query_form", "saved_queries", "target_filter"]
+__all__ = [
+    "CRITERIA",
+    "class_output",
+    "earlier_inputs",
+    "outputs",
+    "queries_of",
+    "query_form",
+    "saved_queries",
+    "target_filter",
+]
 
 CRITERIA = {
     "taylor": "mean |A · dT/dA|: how much the target would change (the paper's criterion)",
@@ -95,11 +104,11 @@ def query_form(model: str, stamp: str) -> None:
     if asked:
         with shown_errors("query"):
             _run(model, text, output, criterion, int(images))
-    complete("input", data_images.input_names(stamp, model), earlier=_earlier(model))
+    complete("input", data_images.input_names(stamp, model), earlier=earlier_inputs(model))
     _notes()
 
 
-def _earlier(model: str) -> list[str]:
+def earlier_inputs(model: str) -> list[str]:
     """The inputs of the last queries, newest first."""
     return list(dict.fromkeys(str(each["input"]) for each in _saved(model).values()))[:EARLIER]
 

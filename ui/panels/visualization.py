@@ -7,16 +7,24 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from viscnn.ui import data_visualize, figures
+from viscnn.ui import data_visualize, figures, state
 from viscnn.ui.panels.errors import shown_errors
 from viscnn.ui.panels.progress import phases
+from viscnn.ui.state import Visualized
 
 if TYPE_CHECKING:
     from streamlit.delta_generator import DeltaGenerator
 
     from viscnn.engine.visualize.settings import Visualization
 
-__all__ = ["kernel_visualization", "visualization_panel"]
+__all__ = [
+    "can_be_input",
+    "described",
+    "kernel_visualization",
+    "rendered",
+    "use_as_input",
+    "visualization_panel",
+]
 
 _OBJECTIVES = {"channel": "whole map", "neuron": "middle unit"}
 _SIGNS = {1: "largest", -1: "smallest"}
@@ -26,19 +34,49 @@ _MARGIN = 10 / 224
 
 @dataclass(frozen=True)
 class _Wanted:
-    """A visualisation with a place on the page; `title` says what it is."""
+    """A visualisation with a place on the page; `title` says what it is there."""
 
     model: str
-    target: str
     title: str
-    objective: str = "channel"
-    sign: int = 1
-    circuit: str | None = None
+    what: Visualized
     crop: tuple[int, int, int, int] | None = None
 
-    @property
-    def key(self) -> str:
-        return f"render_{self.target}_{self.objective}_{self.sign}"
+
+def described(what: Visualized) -> str:
+    """What a visualisation is of, in words: `conv1/3 (largest, whole map)`."""
+    ends = " -> ".join(end.strip().split("/", 1)[-1] for end in what.target.split("->"))
+    circuit = "" if what.circuit is None else ", in a circuit"
+    return f"{ends} ({_SIGNS[what.sign]}, {_OBJECTIVES[what.objective]}{circuit})"
+
+
+def can_be_input(found: "Visualization") -> bool:
+    """Whether the model takes it as an image: of other than 1 or 3 channels there are none."""
+    return found.image.shape[2] in (1, 3)
+
+
+def use_as_input(what: Visualized, *, key: str) -> None:
+    """A button that makes a visualisation the image that all maps and interventions are shown on.
+
+    Args:
+        key: tells the places of a page apart.
+    """
+    used = state.current().visualization == what
+    st.button(
+        "Is the input" if used else "Use as input",
+        key=f"{key}_{what.target}_{what.objective}_{what.sign}",
+        type="tertiary",
+        icon=":material/check:" if used else ":material/input:",
+        disabled=used,
+        help="Show activation maps, edge maps and interventions on this image",
+        on_click=state.look_at,
+        args=(what,),
+    )
+
+
+def rendered(model: str, what: Visualized) -> "Visualization":
+    """Render a visualisation, with progress."""
+    with phases("Rendering; whatever else you do on this page stops it", "Rendered") as progress:
+        return data_visualize.render(model, **vars(what), progress=progress)
 
 
 def visualization_panel(stamp: str, model: str, uid: str, *, circuit: str | None = None) -> None:
@@ -63,7 +101,8 @@ def visualization_panel(stamp: str, model: str, uid: str, *, circuit: str | None
     with shown_errors("visualization"):
         crop = _crop(stamp, model, uid) if objective == "neuron" else None
         wanted = [
-            _Wanted(model, uid, f"{_SIGNS[sign]} activation", str(objective), sign, circuit, crop) for sign in _SIGNS
+            _Wanted(model, f"{_SIGNS[sign]} activation", Visualized(uid, str(objective), sign, circuit), crop)
+            for sign in _SIGNS
         ]
         _row(stamp, wanted)
         if crop is not None:
@@ -73,10 +112,11 @@ def visualization_panel(stamp: str, model: str, uid: str, *, circuit: str | None
 def kernel_visualization(stamp: str, model: str, source: str, target: str, *, circuit: str | None = None) -> None:
     """What drives the kernel's own edge map, between what drives its two ends."""
     st.markdown("**Feature visualisations**")
-    ends = [] if source.startswith(f"{model}/input/") else [_Wanted(model, source, "from", circuit=circuit)]
-    edge = _Wanted(model, f"{source} -> {target}", "this kernel alone", circuit=circuit)
+    titles = {source: "from", f"{source} -> {target}": "this kernel alone", target: "to"}
+    if source.startswith(f"{model}/input/"):
+        del titles[source]
     with shown_errors("kernel_visualization"):
-        _row(stamp, [*ends, edge, _Wanted(model, target, "to", circuit=circuit)])
+        _row(stamp, [_Wanted(model, title, Visualized(each, circuit=circuit)) for each, title in titles.items()])
 
 
 def _row(stamp: str, wanted: list[_Wanted]) -> None:
@@ -84,34 +124,32 @@ def _row(stamp: str, wanted: list[_Wanted]) -> None:
     pressed: tuple[_Wanted, DeltaGenerator] | None = None
     for column, each in zip(st.columns(len(wanted)), wanted, strict=True):
         with column:
-            found = data_visualize.found(
-                stamp, each.model, each.target, objective=each.objective, sign=each.sign, circuit=each.circuit
-            )
             place = st.empty()
+        found = data_visualize.found(stamp, each.model, **vars(each.what))
+        with place.container():
             if found is not None:
-                place.html(_figure(each, found))
-            elif _asked(place.container(), each):
+                _picture(each, found)
+            elif _asked(each):
                 pressed = each, place
     if pressed is not None:
-        _render(*pressed)
+        each, place = pressed
+        found = rendered(each.model, each.what)
+        with place.container():
+            _picture(each, found)
 
 
-def _asked(place: "DeltaGenerator", wanted: _Wanted) -> bool:
-    place.caption(f"{wanted.title}: not rendered yet")
-    return place.button("Render", key=wanted.key, icon=":material/auto_fix_high:", width="stretch")
+def _asked(wanted: _Wanted) -> bool:
+    st.caption(f"{wanted.title}: not rendered yet")
+    what = wanted.what
+    key = f"render_{what.target}_{what.objective}_{what.sign}"
+    return st.button("Render", key=key, icon=":material/auto_fix_high:", width="stretch")
 
 
-def _render(wanted: _Wanted, place: "DeltaGenerator") -> None:
-    with phases("Rendering; whatever else you do on this page stops it", "Rendered") as progress:
-        found = data_visualize.render(
-            wanted.model,
-            wanted.target,
-            objective=wanted.objective,
-            sign=wanted.sign,
-            circuit=wanted.circuit,
-            progress=progress,
-        )
-    place.html(_figure(wanted, found))
+def _picture(wanted: _Wanted, found: "Visualization") -> None:
+    with st.container(gap=None):
+        st.html(_figure(wanted, found))
+        if can_be_input(found):
+            use_as_input(wanted.what, key="use")
 
 
 def _figure(wanted: _Wanted, found: "Visualization") -> str:

@@ -11,7 +11,7 @@ from viscnn.ui.panels.circuit_bar import circuit_form, compare_circuits, stored_
 from viscnn.ui.panels.errors import shown_errors
 from viscnn.ui.panels.evidence import correlations, details, kernel_table
 from viscnn.ui.panels.filter import panel_switch, selection_panel
-from viscnn.ui.panels.models import choose_model
+from viscnn.ui.panels.models import choose_model, run_anew_if_changed
 from viscnn.ui.panels.query_bar import target_filter
 
 __all__ = ["page"]
@@ -41,6 +41,7 @@ def page() -> None:
 @st.fragment
 def _explorer(model: str, stamp: str, circuit: dict[str, Any]) -> None:
     with shown_errors("circuit_explorer"):
+        run_anew_if_changed(model, stamp)
         drawing = data.circuit_drawing(stamp, circuit["uid"])
         picture, panel = st.columns([3, 2], gap="medium")
         with picture:

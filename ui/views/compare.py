@@ -9,7 +9,7 @@ from viscnn.ui.data import Drawing, Kept
 from viscnn.ui.panels import network
 from viscnn.ui.panels.errors import shown_errors
 from viscnn.ui.panels.filter import selection_panel
-from viscnn.ui.panels.models import choose_model
+from viscnn.ui.panels.models import choose_model, run_anew_if_changed
 from viscnn.ui.panels.query_bar import queries_of, query_form
 
 __all__ = ["page"]
@@ -34,11 +34,14 @@ def page() -> None:
 @st.fragment
 def _comparison(model: str, stamp: str) -> None:
     with shown_errors("comparison"):
+        run_anew_if_changed(model, stamp)
         saved = queries_of(model)
         if len(saved) < 2:
             st.info("Two saved queries are needed to compare. Run them on the left.", icon=":material/arrow_back:")
             return
         uids = list(saved)
+        if any(uid is not None and uid not in saved for uid in (state.current().query, state.current().other)):
+            st.caption(":material/info: A query of the link is not stored (any more); another one is shown instead.")
         left, right = st.columns(2)
         first = _choose(left, "Left", "query", saved, state.current().query or uids[0])
         other = state.current().other or next(uid for uid in uids if uid != first)

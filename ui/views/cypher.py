@@ -44,7 +44,9 @@ def page() -> None:
 def _choose_model() -> None:
     """Without a model in the view, parameters speak of the first complete one."""
     names = [str(each["name"]) for each in data.models() if each["status"] == "complete"]
-    if state.current().model not in names and names:
+    if not names:
+        st.info("No complete model in this database yet: the page Models ingests one.", icon=":material/layers:")
+    elif state.current().model not in names:
         state.open_model(names[0])
 
 

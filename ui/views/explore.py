@@ -8,7 +8,7 @@ from viscnn.ui import data, figures, state
 from viscnn.ui.panels import network
 from viscnn.ui.panels.errors import shown_errors
 from viscnn.ui.panels.filter import panel_switch, selection_panel, top_filters
-from viscnn.ui.panels.models import choose_model
+from viscnn.ui.panels.models import choose_model, run_anew_if_changed
 from viscnn.ui.panels.query_bar import query_form, saved_queries
 
 __all__ = ["page"]
@@ -37,6 +37,7 @@ def page() -> None:
 def _explorer(model: str, stamp: str, query: str | None) -> None:
     """A fragment: clicks and the slider leave the query bar alone."""
     with shown_errors("explorer"):
+        run_anew_if_changed(model, stamp)
         picture, panel = st.columns([3, 2], gap="medium")
         with picture:
             drawing = _filters_only(model, stamp) if query is None else _subgraph(model, stamp, query)
@@ -52,7 +53,7 @@ def _explorer(model: str, stamp: str, query: str | None) -> None:
 
 def _subgraph(model: str, stamp: str, query: str) -> data.Drawing:
     """Draw the scored subgraph of a query."""
-    fraction, placing = st.columns([5, 2], gap="medium", vertical_alignment="bottom")
+    fraction, placing = st.columns([7, 3], gap="medium")
     with fraction:
         kept = network.kept()
     with placing:

@@ -12,7 +12,7 @@ from viscnn.ui.panels.filter import filter_facts, kernels_into
 from viscnn.ui.panels.interventions import interventions
 from viscnn.ui.panels.kernel import kernel_panel
 from viscnn.ui.panels.kernels import outgoing_kernels
-from viscnn.ui.panels.models import choose_model
+from viscnn.ui.panels.models import choose_model, run_anew_if_changed
 from viscnn.ui.panels.network import find_filter
 from viscnn.ui.panels.query_bar import saved_queries
 from viscnn.ui.panels.visualization import visualization_panel
@@ -37,6 +37,7 @@ def page() -> None:
 def _inspector(model: str, stamp: str, query: str | None) -> None:
     """A fragment: what is chosen on the page leaves the rest alone."""
     with shown_errors("inspector"):
+        run_anew_if_changed(model, stamp)
         drawing = _drawing(model, stamp, query)
         find_filter(drawing)
         view = state.current()

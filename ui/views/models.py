@@ -8,8 +8,8 @@ import streamlit as st
 
 from viscnn.errors import ModelError
 from viscnn.ui import data, state
-from viscnn.ui.panels.errors import shown_errors
-from viscnn.ui.panels.models import UNFINISHED, first_run, ingest
+from viscnn.ui.panels.errors import plain, shown_errors
+from viscnn.ui.panels.models import UNFINISHED, first_run, ingest, unfinished_models
 
 __all__ = ["page", "table", "zoo_name"]
 
@@ -66,11 +66,11 @@ def page() -> None:
 
 
 def _table(stored: list[dict[str, object]]) -> None:
-    st.dataframe(table(stored), hide_index=True, column_config=COLUMNS, height="content")
+    st.dataframe(table(stored), hide_index=True, column_config=COLUMNS, height="content", placeholder="")
     address = data.session().address
     notes = [f"{len(stored)} model{'s' if len(stored) > 1 else ''} in {address}"]
-    unfinished = [str(each["name"]) for each in stored if each["status"] != "complete"]
-    notes += [f":material/hourglass_top: {name} is not complete: {UNFINISHED}" for name in unfinished]
+    for name in unfinished_models(stored):
+        notes.append(f":material/hourglass_top: {plain(name)} is not complete: {UNFINISHED}")
     if any(each["mixesChannels"] for each in stored):
         notes.append(MIXES_CHANNELS)
     st.caption("  \n".join(notes))

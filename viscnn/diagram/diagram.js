@@ -99,10 +99,10 @@ class DiagramView {
     if (this.place) this.#rest();
   }
 
-  /** Colours: `light` or `dark`. */
-  dress(theme) {
+  /** Colours: `light` or `dark`; and of the signs red and blue, or safe ones. */
+  dress(theme, safe = false) {
     const sheet = this.svg.querySelector('style');
-    sheet.textContent = sheet.dataset[theme];
+    sheet.textContent = sheet.dataset[`${safe ? 'safe' : ''}${theme}`];
     this.root.dataset.theme = theme;
   }
 

@@ -39,7 +39,7 @@ const view = new DiagramView(document.querySelector('main'), () => {{
 }});
 const dark = matchMedia('(prefers-color-scheme: dark)');
 function dress() {{
-  view.dress(dark.matches ? 'dark' : 'light');
+  view.dress(dark.matches ? 'dark' : 'light', {safe});
   const colours = getComputedStyle(view.root);
   Object.assign(document.body.style, {{
     background: colours.getPropertyValue('--paper'), color: colours.getPropertyValue('--ink'),
@@ -58,8 +58,8 @@ def script() -> str:
     return resources.files("viscnn.diagram").joinpath("diagram.js").read_text(encoding="utf-8")
 
 
-def page(diagram: Diagram, pictures: Mapping[str, str]) -> str:
-    """The drawing as an HTML document, in light and dark as the reader's system has it."""
+def page(diagram: Diagram, pictures: Mapping[str, str], *, safe: bool = False) -> str:
+    """The drawing as an HTML document, in light and dark as the reader's system has it; signs in `safe` colours."""
     data = json.dumps(svg(diagram, pictures, captioned=False))
     about = summary(diagram)
     return _PAGE.format(
@@ -69,4 +69,5 @@ def page(diagram: Diagram, pictures: Mapping[str, str]) -> str:
         caption=markup(diagram.caption),
         data=data.replace("<", "\\u003c"),  # a name cannot end the element
         script=script(),
+        safe=json.dumps(safe),
     )

@@ -1,8 +1,8 @@
 """How a diagram looks, in light and dark: one style sheet for the page, and for exported SVG, PNG and HTML."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-__all__ = ["DARK", "LIGHT", "SIGN_CLASSES", "Palette", "style"]
+__all__ = ["DARK", "LIGHT", "SAFE_DARK", "SAFE_LIGHT", "SIGN_CLASSES", "Palette", "palette_of", "style"]
 
 SIGN_CLASSES = {-1: "inhibitory", 0: "mixed", 1: "excitatory", 2: "identity"}
 
@@ -29,6 +29,16 @@ LIGHT = Palette(
 DARK = Palette(
     "#0e1117", "#e8ecf2", "#98a2b3", "#1d2430", "#5d6878", "#c58cff", "#ff6f61", "#5cb0ff", "#9aa0a8", "#c9ced6"
 )
+SAFE_LIGHT = replace(LIGHT, excitatory="#d55e00", inhibitory="#0072b2")
+SAFE_DARK = replace(DARK, excitatory="#e69f00", inhibitory="#56b4e9")
+"""Signs in blue and orange (Okabe and Ito 2008), told apart with any kind of colour blindness."""
+
+
+def palette_of(*, dark: bool = False, safe: bool = False) -> Palette:
+    """The palette for light or dark paper, with signs in red and blue or in safe colours."""
+    if safe:
+        return SAFE_DARK if dark else SAFE_LIGHT
+    return DARK if dark else LIGHT
 
 
 def style(palette: Palette) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from viscnn.colours import BLUE, RED, kernel_uri
 from viscnn.diagram.layout import IDENTITY, Column, Diagram, DrawnFilter, Edge, KernelPicture
 from viscnn.diagram.places import FILTER, Bend
-from viscnn.diagram.style import DARK, LIGHT, SIGN_CLASSES, Palette, style
+from viscnn.diagram.style import DARK, LIGHT, SAFE_DARK, SAFE_LIGHT, SIGN_CLASSES, Palette, style
 from viscnn.errors import InputError
 
 __all__ = ["edge_text", "filter_text", "markup", "summary", "svg"]
@@ -29,8 +29,11 @@ _FONT = 'font-family="Helvetica, Arial, sans-serif"'
 _STOPS = "".join(
     f'<stop offset="{at}" stop-color="rgb{colour}"/>' for at, colour in ((0, BLUE), (0.5, (255, 255, 255)), (1, RED))
 )
-_THEMES = f'data-light="{style(LIGHT)}" data-dark="{style(DARK)}"'
-"""Where a drawing is alive, it changes between the two."""
+_THEMES = " ".join(
+    f'data-{name}="{style(palette)}"'
+    for name, palette in (("light", LIGHT), ("dark", DARK), ("safelight", SAFE_LIGHT), ("safedark", SAFE_DARK))
+)
+"""Where a drawing is alive, it changes between them."""
 _DEFINITIONS = (
     f'<defs><clipPath id="round"><rect x="{-FILTER / 2}" y="{-FILTER / 2}" width="{FILTER}" height="{FILTER}" rx="5"/>'
     f'</clipPath><linearGradient id="weights">{_STOPS}</linearGradient></defs>'
