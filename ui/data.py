@@ -7,6 +7,7 @@ stamp (address, name, weights hash, time of ingest) and a query's uid, which nam
 import threading
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
@@ -61,6 +62,7 @@ __all__ = [
     "properties",
     "receptive_fields",
     "reconnect",
+    "remembering",
     "run_circuit",
     "run_named",
     "run_query",
@@ -110,6 +112,11 @@ def _address() -> tuple[str, str, str | None] | None:
 @st.cache_resource(show_spinner="Connecting to Neo4j", on_release=VISCNN.close)
 def _session(address: tuple[str, str, str | None] | None) -> VISCNN:
     return VISCNN()
+
+
+def remembering(on: bool = True) -> AbstractContextManager[None]:
+    """See `VISCNN.remembering`; needs no connection."""
+    return VISCNN.remembering(on)
 
 
 def reconnect() -> None:

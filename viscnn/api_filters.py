@@ -159,4 +159,8 @@ class Filters(Session):
         from viscnn.engine.receptive import ReceptiveFields
         from viscnn.engine.stored import stored_structure
 
-        return ReceptiveFields(stored_structure(self._graph, self.model(model)["name"]))
+        stored = self.model(model)
+        key = (stored["name"], stored["weightsHash"], stored["createdAt"])
+        if key not in self._fields:
+            self._fields = {key: ReceptiveFields(stored_structure(self._graph, stored["name"]))}
+        return self._fields[key]

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self, cast
@@ -21,7 +22,7 @@ from viscnn import queries
 from viscnn.config import Connection
 from viscnn.errors import ConnectionFailed, CypherRefused, StoredDataError, ViscnnError
 
-__all__ = ["Graph", "Plan", "Table", "Tracer", "change_password", "probe"]
+__all__ = ["Graph", "Plan", "Table", "Tracer", "change_password", "probe", "remembering"]
 
 Tracer = Callable[[str, dict[str, Any], float], None]
 """Called after each statement with its name, parameters and milliseconds; `print` works."""
@@ -34,6 +35,33 @@ _DRIVER_OPTIONS: dict[str, Any] = {
     "user_agent": "viscnn",
     "notifications_min_severity": "OFF",
 }
+
+
+_remembered: ContextVar[dict[tuple[Any, ...], list[dict[str, Any]]] | None] = ContextVar("_remembered", default=None)
+"""Rows by address, query and parameters, within `remembering`."""
+
+
+@contextmanager
+def remembering(on: bool = True) -> Iterator[None]:
+    """Within it, `read` does not ask again what was asked before with plain parameters, until this thread writes.
+
+    For what asks many functions, each of which looks whether the model is still there. What waits for another program
+    runs within `remembering(False)`.
+    """
+    outer = _remembered.get()
+    token = _remembered.set((outer if outer is not None else {}) if on else None)
+    try:
+        yield
+    finally:
+        _remembered.reset(token)
+        if not on:
+            _forget()
+
+
+def _forget() -> None:
+    known = _remembered.get()
+    if known is not None:
+        known.clear()
 
 
 @dataclass(frozen=True)
@@ -144,7 +172,13 @@ class Graph:
     def read(self, name: str, /, *, timeout: float = READ_SECONDS, **parameters: Any) -> list[dict[str, Any]]:
         """Rows of a read query of the catalogue; `timeout` in seconds."""
         query = queries.load(name)
-        return self._managed(query, parameters, neo4j.READ_ACCESS, timeout)
+        known = _remembered.get()
+        if known is None or not all(type(value) in _SCALARS for value in parameters.values()):
+            return self._managed(query, parameters, neo4j.READ_ACCESS, timeout)
+        key = (self.connection.uri, name, *sorted(parameters.items()))
+        if key not in known:
+            known[key] = self._managed(query, parameters, neo4j.READ_ACCESS, timeout)
+        return [dict(row) for row in known[key]]
 
     def write(self, name: str, /, **parameters: Any) -> list[dict[str, Any]]:
         """Rows of a write query, run in one transaction that is retried on transient errors."""
@@ -181,6 +215,7 @@ class Graph:
                 running.append(pool.submit(self.write, name, **batch))
             while running:
                 total += settle()
+        _forget()
         return total
 
     def stream(self, name: str, /, **parameters: Any) -> list[dict[str, Any]]:
@@ -189,6 +224,7 @@ class Graph:
         began = time.monotonic()
         with _translated(self.connection.uri), self._session(neo4j.WRITE_ACCESS) as session:
             rows = session.run(cast(Any, query.text), query.arguments(parameters)).data()
+        _forget()
         self._trace(query.name, parameters, began)
         return rows
 
@@ -226,6 +262,8 @@ class Graph:
         if access == neo4j.READ_ACCESS and query.mode != "read":
             raise StoredDataError(f"query {query.name} is not a read query")
         began = time.monotonic()
+        if access == neo4j.WRITE_ACCESS:
+            _forget()
 
         @neo4j.unit_of_work(timeout=timeout)
         def work(transaction: neo4j.ManagedTransaction) -> list[dict[str, Any]]:
@@ -236,6 +274,8 @@ class Graph:
             run = session.execute_read if access == neo4j.READ_ACCESS else session.execute_write
             rows = run(work)
         self._trace(query.name, given, began)
+        if access == neo4j.WRITE_ACCESS:
+            _forget()
         return rows
 
     def _trace(self, name: str, parameters: dict[str, Any], began: float) -> None:

@@ -1,5 +1,6 @@
 """An open session: the connection, the stored models, and the models that can be run on this machine."""
 
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -8,11 +9,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 from viscnn.config import Connection, environment_connection
 from viscnn.errors import NotInGraph, ViscnnError, nearest
-from viscnn.graph import Graph, Tracer
+from viscnn.graph import Graph, Tracer, remembering
 
 if TYPE_CHECKING:
     from viscnn.engine.bundle import Bundle
     from viscnn.engine.images import ImageCollection
+    from viscnn.engine.receptive import ReceptiveFields
 
 __all__ = ["Session", "absolute"]
 
@@ -33,6 +35,7 @@ class Session:
             raise
         self._bundles: dict[tuple[str, str, str | None], Bundle] = {}
         self._sources: dict[tuple[str, str, str], ImageCollection] = {}
+        self._fields: dict[tuple[str, str, str], ReceptiveFields] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -50,6 +53,14 @@ class Session:
     def address(self) -> str:
         """The Bolt address of the database."""
         return self._graph.connection.uri
+
+    @staticmethod
+    def remembering(on: bool = True) -> AbstractContextManager[None]:
+        """Within `with v.remembering():` small questions to the database are asked once, until this thread writes.
+
+        For what calls many methods at a time, such as a page: each looks by itself whether its model is still there.
+        """
+        return remembering(on)
 
     def models(self) -> list[dict[str, Any]]:
         """All stored models with size, status and active query."""

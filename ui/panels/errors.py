@@ -21,11 +21,14 @@ def plain(text: str) -> str:
 def shown_errors(place: str) -> Iterator[None]:
     """Show a ViscnnError as `st.error` and leave the block; a lost connection adds a button that tries again.
 
+    Within the block the database is asked each small question once, but for long work (see `phases`).
+
     Args:
         place: a name of the block, unique on its page.
     """
     try:
-        yield
+        with data.remembering():
+            yield
     except (ConnectionFailed, ServerError) as error:
         data.reconnect()
         st.error(plain(str(error)), icon=":material/cloud_off:")

@@ -9,6 +9,7 @@ from streamlit.runtime.scriptrunner import StopException, get_script_run_ctx
 from streamlit.runtime.scriptrunner_utils.script_requests import ScriptRequestType
 
 from viscnn.progress import Progress, time_left
+from viscnn.ui import data
 
 __all__ = ["phases"]
 
@@ -35,7 +36,8 @@ def phases(label: str, done: str) -> Iterator[Progress]:
         _give_way()
 
     try:
-        yield show
+        with data.remembering(False):  # it may wait for what another program writes
+            yield show
     except Exception:
         box.update(label=f"{label}: failed", state="error", expanded=False)
         raise
