@@ -7,7 +7,7 @@ VGG-16 trunk of $VISCNN_DATA, 1.6 M kernels. Medians of the repeats.
 
     firstPicture   from the load event of the page to the first drawn frame of 20,000 kernels, in a session of its own
     empty          the same for a Streamlit page that holds one line of text: what Streamlit takes
-    clickToPanel   from a click on a filter to its panel: numbers, visualisations, activation map, kernels with edge maps
+    clickToPanel   from a click on a filter to its panel: numbers, visualisations, activation map, kernels
     slider         from a press of an arrow key on the kept fraction to the drawn frame of the other subgraph
     memory         of the browser's JavaScript heap (collected) and of the server's process, after 20 interactions
                    and after all of them
@@ -59,7 +59,8 @@ PANEL = """([uid, kernels]) => {
     if (document.querySelectorAll(`[alt^="visualisation of ${uid}"]`).length < 2) return false;
     const map = (root) => root.querySelector(`[alt="activation map of ${uid}"]`) ??
         [...root.querySelectorAll('*')].some((each) => each.shadowRoot && map(each.shadowRoot));
-    return [...document.querySelectorAll('h5')].some((each) => each.textContent.includes(uid)) && Boolean(map(document));
+    const heads = [...document.querySelectorAll('h5')];
+    return heads.some((each) => each.textContent.includes(uid)) && Boolean(map(document));
 }"""
 """Whether all of a filter's panel is there. Playwright's own locators by role take much of the page's time."""
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from viscnn.engine.batch import label_tensor
 from viscnn.engine.bundle import Bundle
 from viscnn.engine.capture import Intervention, Recording, convolve, record
 from viscnn.engine.output import parse_output
+from viscnn.engine.padding import padded
 from viscnn.engine.target import Target, resolve
 from viscnn.engine.visualize.settings import Visualization
 from viscnn.engine.wiring import filter_uids, sources_of
@@ -133,17 +135,14 @@ def kernel_maps(bundle: Bundle, kernels: Sequence[tuple[str, str]], image: Tenso
 def _maps_of(bundle: Bundle, recording: Recording, layer: LayerSpec, channel: int, number: int) -> KernelMaps:
     """Those of the kernel from input `number` (within the group) into filter `channel`."""
     first = channel // (layer.filters // layer.groups) * layer.inputs
-    x = recording.inputs[layer.name]
-    read: Maps = x[0, first + number].numpy()
+    x = recording.inputs[layer.name][:, first + number].unsqueeze(1)
+    read: Maps = x[0, 0].numpy()
     if layer.is_sum:  # an identity adds the map as it is
         return KernelMaps(read, read)
     convolution = bundle.architecture.convolution(layer)
-    weight = convolution.weight.detach()
-    alone = torch.zeros_like(weight)
-    alone[channel, number] = weight[channel, number]
-    with torch.no_grad():
-        edge = convolve(x, convolution, alone, None)[0, channel]
-    return KernelMaps(read, edge.numpy())
+    kernel = convolution.weight.detach()[channel, number][None, None]
+    edge = F.conv2d(padded(x, convolution), kernel, None, convolution.stride, 0, convolution.dilation)
+    return KernelMaps(read, edge[0, 0].numpy())
 
 
 def parse_kernel(text: str) -> tuple[str, str] | None:

@@ -186,7 +186,7 @@ FEATURES: dict[str, Callable[[], nn.Module]] = {
 )
 def test_the_known_figures(name: str, layer: str, size: int, stride: int) -> None:
     """Size and stride as Araujo, Norris and Sim, Computing Receptive Fields (Distill, 2019), compute them."""
-    architecture = read_architecture(nets.seeded(FEATURES[name]).eval(), (3, 224, 224))
+    architecture = read_architecture(nets.seeded(FEATURES[name]).eval(), (3, 96, 96))
     found = ReceptiveFields(architecture).layer(layer)
     for spans in (found.unclipped_rows, found.unclipped_columns):
         assert set((spans[:, 1] - spans[:, 0] + 1).tolist()) == {size}
