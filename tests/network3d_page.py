@@ -56,6 +56,12 @@ def _kernels(score: np.ndarray, starts: np.ndarray, count: int, generator: np.ra
     return kernels
 
 
+def by_uids() -> dict[str, str] | None:
+    """What `?selected=SOURCE TARGET` names."""
+    names = st.query_params.get("selected", "").split()
+    return {"kind": "kernel", "source": names[0], "target": names[1]} if names else None
+
+
 def main() -> None:
     """The page: a network, a jump by Python, a change of the data, and what is selected."""
     st.set_page_config(layout="wide")
@@ -65,7 +71,7 @@ def main() -> None:
     nodes, kernels = made_up(sizes, count)
     if st.button("jump to filter 20"):
         state["jump"] = ({"kind": "filter", "index": 20}, state.get("jump", (None, 0))[1] + 1)
-    selected, revision = state.get("jump", (None, 0))
+    selected, revision = state.get("jump", (by_uids(), 0))
     shown = st.checkbox("show", value=True)
     if shown:
         chosen = network3d(

@@ -100,11 +100,18 @@ def test_empty_space_selects_nothing() -> None:
 def test_python_jump_is_sent_once_and_wins_over_an_older_click() -> None:
     test = click(app(), on_filter(7, "made-up/layer1/6"))
     test.button[0].click().run()
-    assert tables(test)[0]["selected"] == {"kind": "filter", "index": 20}
+    assert tables(test)[0]["selected"] == {"kind": "filter", "uid": "made-up/layer2/3"}
     assert "CHOSEN {'kind': 'filter', 'index': 20}" in shown(test)
     click(test, on_filter(7, "made-up/layer1/6", selected_revision=1))
     assert "CHOSEN {'kind': 'filter', 'index': 7}" in shown(test)
-    assert tables(test)[0]["selected"] == {"kind": "filter", "index": 20}
+    assert tables(test)[0]["selected"] == {"kind": "filter", "uid": "made-up/layer2/3"}
+
+
+def test_a_selection_by_uids_need_not_be_drawn() -> None:
+    test = app(selected="made-up/layer0/0 made-up/layer4/31")
+    wanted = {"kind": "kernel", "source": "made-up/layer0/0", "target": "made-up/layer4/31"}
+    assert tables(test)[0]["selected"] == wanted
+    assert shown(test).startswith("CHOSEN None")
 
 
 def test_kernel_is_found_again_by_its_ends_after_a_change_of_data() -> None:
@@ -333,6 +340,50 @@ def test_dark_theme_has_its_own_colours(browser: Browser, address: str) -> None:
         canvas = drawn(page, address)
         assert ask(canvas, "n => n.palette.name") == "dark"
     assert problems == []
+
+
+def test_a_kernel_over_a_faded_filter_is_picked_and_one_that_comes_back_is_selected_again(
+    page: Page, address: str
+) -> None:
+    canvas = drawn(page, f"{address}?size=large&kernels=5000")
+    ask(canvas, "n => n.choose({kind: 'filter', index: n.network.kernels.target[0]})")
+    hit = """n => {
+        let [onKernels, all] = [0, 0];
+        for (const e of n.lit) for (const t of [0.3, 0.4, 0.5, 0.6, 0.7]) {
+          const p = n.kernelPixel(e, t), found = n.pick(p.x, p.y);
+          all += 1;
+          if (found?.kind === 'kernel' || n.states[found?.index] !== 1) onKernels += 1;
+        }
+        return onKernels / all;
+      }"""
+    assert ask(canvas, hit) == 1
+    weakest = "n.network.kernels.count - 1"
+    ask(canvas, f"n => n.choose({{kind: 'kernel', index: {weakest}}})")
+    names = ask(canvas, "n => n.wanted")
+    page.get_by_text("100", exact=True).click()
+    until(page, canvas, "n => n.network.kernels.count === 100")
+    assert ask(canvas, "n => [n.selection, n.lit]") == [None, None]
+    page.get_by_text("5000", exact=True).click()
+    until(page, canvas, "n => n.network.kernels.count === 5000")
+    assert ask(canvas, "n => n.wanted") == names
+    assert ask(canvas, f"n => n.selection.index === {weakest}")
+
+
+def test_hidden_layers_are_said_and_not_walked_into(page: Page, address: str) -> None:
+    canvas = drawn(page, address)
+    legend = page.get_by_test_id("network3d-legend")
+    ask(canvas, "n => n.choose({kind: 'filter', index: 0})")
+    ask(canvas, "n => n.hide(new Set([1]))")
+    expect(legend).to_contain_text("1 layer is hidden")
+    drawn_now = ask(canvas, "n => n.scene.rows.length")
+    expect(legend).to_contain_text(f"{drawn_now} shown")
+    canvas.focus()
+    page.keyboard.press("ArrowRight")  # all kernels from the input lead into the hidden layer
+    assert ask(canvas, "n => n.selection.index") == 0
+    ask(canvas, "n => n.hide(new Set([0, 1]))")
+    assert ask(canvas, "n => n.selection") is None
+    ask(canvas, "n => n.hide(new Set())")
+    assert ask(canvas, "n => n.selection.index") == 0
 
 
 def test_without_webgl_the_same_is_drawn_on_a_2d_canvas(address: str) -> None:

@@ -21,6 +21,7 @@ __all__ = [
     "GREY",
     "RED",
     "SIGNS",
+    "code",
     "colour_bar",
     "data_uri",
     "diverging",
@@ -68,6 +69,13 @@ def percent(share: float) -> str:
 def plain(text: str) -> str:
     """A name so that Markdown shows it as it is."""
     return re.sub(r"([\\`*_\[\]<$~#:])", r"\\\1", text)
+
+
+def code(text: str) -> str:
+    """A name as code in Markdown, which it cannot leave, whatever it holds."""
+    line = " ".join(text.split())
+    fence = "`" * (1 + max((len(run) for run in re.findall("`+", line)), default=0))
+    return f"{fence}{line}{fence}" if fence == "`" else f"{fence} {line} {fence}"
 
 
 def legend(
@@ -173,6 +181,7 @@ def network_nodes(filters: pd.DataFrame, centres: pd.DataFrame) -> pd.DataFrame:
             "z": filters["z"].astype(np.float32),
             "layer": filters["layerIndex"].astype(np.uint16),
             "score": filters["shown"].astype(np.float32),
+            "value": filters["score"].where(~filters["inputChannel"].astype(bool)).astype(np.float32),
             "uid": filters["uid"].astype(str),
             "colour": [
                 _CHANNEL_COLOURS.get(uid.rpartition("/")[2], _CHANNEL_COLOURS["gray"]) if is_input else ""

@@ -46,12 +46,14 @@ def network3d(
 
     Args:
         nodes: one filter a row: `x`, `y` (place in the disc) and `z` (depth) in any unit, `layer` (0 and up), `uid`,
-            `score` in [0, 1]; optionally `target` (bool: ringed) and `colour` ("#rrggbb" for input channels, else "").
+            `score` in [0, 1]; optionally `value` (the score as it is, NaN for none), `target` (bool: ringed) and
+            `colour` ("#rrggbb" for input channels, else "").
         kernels: one kernel a row, the most important first: `source` and `target` (rows of `nodes`), `sign`
             (-1 inhibitory, 0 mixed, 1 excitatory; 2 for an identity, an addend of a sum), `width` (0 to 255).
         revision: names the content of both tables; the browser takes them anew when it changes.
-        selected: the page's selection; sent on the first drawing and when `selected_revision` changes, so that it is
-            safe to pass back what was clicked.
+        selected: the page's selection, as a `Selection` or by uids, {"kind": "filter", "uid"} or {"kind": "kernel",
+            "source", "target"}, which need not be drawn now; sent on the first drawing and when `selected_revision`
+            changes, so that it is safe to pass back what was clicked.
         selected_revision: count it up when Python, not a click, changes the selection.
         key: Streamlit's key of the component; the camera lives as long as it stays the same.
         height: CSS pixels.
@@ -68,14 +70,14 @@ def network3d(
         StoredDataError: a column is missing, a kernel names a row that does not exist, or a place is not finite.
     """
     node_table, kernel_table = _node_table(nodes), _kernel_table(kernels, len(nodes))
-    jump = _jump(key, selected, selected_revision)
+    jump = _jump(key, _named(selected, node_table, kernel_table), selected_revision)
     drawn = {"revision": revision, "height": height, "layers": list(layers), "legend": legend, "palette": palette}
     settings = drawn | {"selected": jump, "selectedRevision": selected_revision}
     data = {"nodes": node_table, "kernels": kernel_table, "cfg": settings}
     result = _component()(key=key, data=data, default={"selected": None}, on_selected_change=on_select)
     value = cast(dict[str, Any] | None, result.get("selected"))
     if value is None or value["selectedRevision"] != selected_revision:
-        return cast(Selection | None, jump)
+        return _found(jump, node_table, kernel_table)
     return _current(value, node_table, kernel_table, revision)
 
 
@@ -99,7 +101,7 @@ def _component() -> Callable[..., Any]:
     return st.components.v2.component("viscnn_network3d", js=build.read_text(encoding="utf-8"))
 
 
-def _jump(key: str, selected: Mapping[str, Any] | None, selected_revision: int) -> dict[str, Any] | None:
+def _jump(key: str, selected: dict[str, str] | None, selected_revision: int) -> dict[str, str] | None:
     """The selection to send: as it was when `selected_revision` changed or the component was first drawn.
 
     Anything else would change the component's data at every click, and so send both tables again.
@@ -107,9 +109,21 @@ def _jump(key: str, selected: Mapping[str, Any] | None, selected_revision: int) 
     memory = f"{key}:selected"
     known = st.session_state.get(memory)
     if known is None or known["revision"] != selected_revision or key not in st.session_state:
-        plain = {"kind": selected["kind"], "index": int(selected["index"])} if selected else None
-        known = st.session_state[memory] = {"revision": selected_revision, "selected": plain}
-    return cast(dict[str, Any] | None, known["selected"])
+        known = st.session_state[memory] = {"revision": selected_revision, "selected": selected}
+    return cast(dict[str, str] | None, known["selected"])
+
+
+def _named(selected: Mapping[str, Any] | None, nodes: pd.DataFrame, kernels: pd.DataFrame) -> dict[str, str] | None:
+    """A selection by the uids that outlive the tables."""
+    if selected is None or "index" not in selected:
+        return {name: str(value) for name, value in selected.items()} if selected else None
+    index = int(selected["index"])
+    if not 0 <= index < len(nodes if selected["kind"] == "filter" else kernels):
+        return None  # a row of earlier tables
+    if selected["kind"] == "filter":
+        return {"kind": "filter", "uid": str(nodes["uid"].iloc[index])}
+    source, target = (str(nodes["uid"].iloc[int(kernels[end].iloc[index])]) for end in ("source", "target"))
+    return {"kind": "kernel", "source": source, "target": target}
 
 
 def _current(value: dict[str, Any], nodes: pd.DataFrame, kernels: pd.DataFrame, revision: str) -> Selection | None:
@@ -119,12 +133,19 @@ def _current(value: dict[str, Any], nodes: pd.DataFrame, kernels: pd.DataFrame, 
         return None
     if value["revision"] == revision:
         return Selection(kind=kind, index=int(value["index"]))
-    if kind == "filter":
-        found = np.flatnonzero(nodes["uid"] == value["uid"])
+    return _found(value, nodes, kernels)
+
+
+def _found(names: Mapping[str, Any] | None, nodes: pd.DataFrame, kernels: pd.DataFrame) -> Selection | None:
+    """The rows of a selection by uids; None where it is not drawn."""
+    if names is None:
+        return None
+    if names["kind"] == "filter":
+        found = np.flatnonzero(nodes["uid"] == names["uid"])
     else:
-        ends = [np.flatnonzero(nodes["uid"] == value[end]) for end in ("source", "target")]
+        ends = [np.flatnonzero(nodes["uid"] == names[end]) for end in ("source", "target")]
         found = np.flatnonzero(kernels["source"].isin(ends[0]) & kernels["target"].isin(ends[1]))
-    return Selection(kind=kind, index=int(found[0])) if len(found) else None
+    return Selection(kind=names["kind"], index=int(found[0])) if len(found) else None
 
 
 def _node_table(nodes: pd.DataFrame) -> pd.DataFrame:
@@ -134,6 +155,8 @@ def _node_table(nodes: pd.DataFrame) -> pd.DataFrame:
         raise StoredDataError("a filter's place in the 3-D view is not finite; ingest the model again with --replace")
     table["score"] = table["score"].fillna(0.0).clip(0.0, 1.0)
     table["uid"] = nodes["uid"].astype(str).to_numpy()
+    if "value" in nodes:
+        table["value"] = nodes["value"].to_numpy(dtype="float32")
     if "target" in nodes:
         table["target"] = nodes["target"].to_numpy(dtype="uint8")
     if "colour" in nodes:

@@ -7,7 +7,7 @@ import {
   SELECTED_KERNEL, TEXTURE_WIDTH, kernelOpacity, nextDetail, packColours, packKernels, packPositions, widestKernel,
 } from './buffers.js';
 import {
-  FADED, NORMAL, SELECTED, carrySelection, describeSelection, highlight, sameLayout, validSelection,
+  FADED, NORMAL, SELECTED, describeSelection, found, highlight, named, shared,
 } from './network.js';
 import { isDark, paletteFor, parseColour } from './theme.js';
 
@@ -84,22 +84,16 @@ test('nothing selected: all alike', () => {
   assert.deepEqual([...states], [NORMAL, NORMAL, NORMAL, NORMAL]);
 });
 
-test('a selection follows its uids into the next network, or ends', () => {
+test('a selection is found by its uids in any network that draws it', () => {
   const next = network();
   next.filters.uid = ['x', 'b', 'a', 'd'];
   next.kernels = { count: 2, source: [2, 1], target: [3, 3] };
-  assert.deepEqual(carrySelection({ kind: 'filter', index: 0 }, network(), next), { kind: 'filter', index: 2 });
-  assert.equal(carrySelection({ kind: 'filter', index: 2 }, network(), next), null);
-  assert.deepEqual(carrySelection({ kind: 'kernel', index: 1 }, network(), next), { kind: 'kernel', index: 1 });
-  assert.equal(carrySelection({ kind: 'kernel', index: 0 }, network(), next), null);
-  assert.equal(carrySelection({ kind: 'filter', index: 0 }, undefined, next), null);
-});
-
-test('selections outside the network are refused', () => {
-  assert.deepEqual(validSelection({ kind: 'filter', index: 3 }, network()), { kind: 'filter', index: 3 });
-  for (const wrong of [null, { kind: 'filter', index: 4 }, { kind: 'kernel', index: -1 }, { kind: 'disc', index: 0 }]) {
-    assert.equal(validSelection(wrong, network()), null);
-  }
+  const carried = (selection) => found(named(selection, network()), next);
+  assert.deepEqual(carried({ kind: 'filter', index: 0 }), { kind: 'filter', index: 2 });
+  assert.equal(carried({ kind: 'filter', index: 2 }), null);
+  assert.deepEqual(carried({ kind: 'kernel', index: 1 }), { kind: 'kernel', index: 1 });
+  assert.equal(carried({ kind: 'kernel', index: 0 }), null);
+  assert.deepEqual([named(null, next), found(null, next)], [null, null]);
 });
 
 test('Python is told rows, revisions and uids', () => {
@@ -113,13 +107,15 @@ test('Python is told rows, revisions and uids', () => {
   assert.deepEqual(told(null), { kind: null, index: -1, revision: 'r1', selectedRevision: 2 });
 });
 
-test('the camera is kept while the layout stays, whatever the kernels', () => {
+test('the scene is kept while filters stay at their places, the camera while they are the same, whatever the kernels', () => {
   const next = network();
   next.kernels.count = 1;
-  assert.ok(sameLayout(network(), next));
+  assert.deepEqual(shared(network(), next), { filters: true, places: true });
   next.filters.x = [0, 1, 2, 4];
-  assert.ok(!sameLayout(network(), next));
-  assert.ok(!sameLayout(undefined, next));
+  assert.deepEqual(shared(network(), next), { filters: true, places: false });
+  next.filters.uid = ['a', 'b', 'c', 'x'];
+  assert.deepEqual(shared(network(), next), { filters: false, places: false });
+  assert.deepEqual(shared(undefined, next), { filters: false, places: false });
 });
 
 test('colours are read as browsers write them, and give the theme', () => {

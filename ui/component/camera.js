@@ -30,10 +30,15 @@ export function cameraBasis({ azimuth, elevation }) {
 
 const dot = (a, b) => a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
 
+/** What is nearer to the viewer than this is not drawn. */
+export function nearestDepth(distance) {
+  return distance * 0.02;
+}
+
 /** Projection times view for a picture of `width` by `height`. */
 export function viewProjection(camera, width, height) {
   const { right, up, back } = cameraBasis(camera);
-  const near = camera.distance * 0.02;
+  const near = nearestDepth(camera.distance);
   const far = camera.distance + 200;
   const [sx, sy] = [(FOCAL * height) / width, FOCAL];
   const sz = (far + near) / (near - far);

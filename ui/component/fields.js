@@ -106,7 +106,9 @@ function picture(parent, className) {
   const frame = make('div', 'frame', figure);
   const [img, box] = [make('img', '', frame), make('div', 'box', frame)];
   box.hidden = true;
-  return { frame, img, box, caption: make('figcaption', '', figure) };
+  const caption = make('figcaption', '', figure);
+  caption.setAttribute('aria-live', 'polite');
+  return { frame, img, box, caption };
 }
 
 function place(box, part) {

@@ -1,7 +1,8 @@
 // Draws the same scene on a 2-D canvas, where the browser offers no WebGL 2: slower, otherwise alike.
 
 import { SELECTED_KERNEL, kernelOpacity, packColours, widestKernel } from './buffers.js';
-import { outline, project } from './geometry.js';
+import { nearestDepth } from './camera.js';
+import { SELECTED_SIZE, outline, project } from './geometry.js';
 import { FADED, SELECTED } from './network.js';
 import { FADED_OPACITY, MOST_FADED } from './renderer.js';
 
@@ -69,7 +70,7 @@ export class FlatRenderer {
   /** `count` of the kernels in `rows` (null: of all), the least important first, as faint as befits a `crowd`. */
   drawKernels(view, rows, count, crowd, share = 1) {
     const { context, network: { kernels }, screen, selectedKernel } = this;
-    const nearest = view.distance * 0.02;
+    const nearest = nearestDepth(view.distance);
     const [opacity, widest] = [share * kernelOpacity(crowd), widestKernel(crowd)];
     const colours = [0, 3, 6, 9, 12].map((at) => css(view.palette.kernels.slice(at, at + 3)));
     for (let k = count - 1; k >= 0; k--) {
@@ -94,9 +95,10 @@ export class FlatRenderer {
   /** The filters whose state is `wanted`, the farthest first and the selected one last. */
   drawFilters(view, wanted) {
     const { scene: { radii }, screen, states } = this;
+    const nearest = nearestDepth(view.distance);
     const order = [];
     for (let i = 0; i < radii.length; i++) {
-      if (radii[i] > 0 && screen[3 * i + 2] > 0 && wanted(states[i])) order.push(i);
+      if (radii[i] > 0 && screen[3 * i + 2] >= nearest && wanted(states[i])) order.push(i);
     }
     const depth = (i) => (states[i] === SELECTED ? -1 : screen[3 * i + 2]);
     order.sort((i, j) => depth(j) - depth(i)).forEach((i) => this.drawFilter(view, i));
@@ -110,7 +112,7 @@ export class FlatRenderer {
     const square = own[4 * i + 3] > 0;
     const colours = this.coloursOf(palette, i, square);
     const size = Math.max((this.scene.radii[i] * unit) / depth, 1.6 * pixelRatio);
-    const radius = size * (selected ? 1.45 : mix(0.72, 1.05, score)) * (square ? 1.25 : 1);
+    const radius = size * (selected ? SELECTED_SIZE : mix(0.72, 1.05, score)) * (square ? 1.25 : 1);
     const ring = selected ? palette.accent : filters.marked[i] ? palette.goal : null;
     if (ring) {
       this.shape(x, y, radius + 3.4 * pixelRatio, square);

@@ -1,5 +1,7 @@
 // Places, sizes, projection and picking. Free of GL, so that `node --test` covers it.
 
+import { FADED, SELECTED } from './network.js';
+
 const SMALLEST_RADIUS = 0.012;
 const LARGEST_RADIUS = 0.06;
 const RADIUS_OF_SPACING = 0.36;
@@ -8,6 +10,8 @@ const SAMPLED_NEIGHBOURS = 48;
 const LAYER_SPACING = 1.65;
 const LONGEST = 16;
 const NEAR = 0.01;
+/** How much larger the selected filter is drawn. */
+export const SELECTED_SIZE = 1.45;
 const DISC_CORNERS = 24;
 
 /** Rows of the filters of each layer: a Map from layer number to an array of rows. */
@@ -142,18 +146,22 @@ export function project(positions, matrix, width, height, out = new Float32Array
 
 /**
  * The filter under a pixel, or -1: of those whose drawn circle holds the pixel the one in front, else the
- * nearest within `tolerance` pixels. One of radius 0 is hidden. `unit` is the number of pixels of one scene unit at distance 1.
+ * nearest within `tolerance` pixels. One of radius 0 is hidden, and one nearer to the viewer than `nearest`.
+ *
+ * `unit` is the number of pixels of one scene unit at distance 1. Given the `states` of all filters (see `highlight`),
+ * only those that are FADED are looked at, or only the others.
  */
-export function pickFilter(screen, radii, unit, x, y, tolerance = 6) {
+export function pickFilter(screen, radii, unit, x, y, { tolerance = 6, nearest = NEAR, states = null, faded = false } = {}) {
   let front = -1;
   let frontDepth = Infinity;
   let near = -1;
   let nearDistance = tolerance;
   for (let i = 0; i < radii.length; i++) {
     const depth = screen[3 * i + 2];
-    if (depth < NEAR || radii[i] === 0) continue;
+    if (depth < nearest || radii[i] === 0 || (states && (states[i] === FADED) !== faded)) continue;
+    const size = states?.[i] === SELECTED ? SELECTED_SIZE : 1;
     const distance = Math.hypot(screen[3 * i] - x, screen[3 * i + 1] - y);
-    if (distance <= (radii[i] * unit) / depth && depth < frontDepth) {
+    if (distance <= (size * radii[i] * unit) / depth && depth < frontDepth) {
       front = i;
       frontDepth = depth;
     }
@@ -169,13 +177,13 @@ export function pickFilter(screen, radii, unit, x, y, tolerance = 6) {
  * The kernel within `tolerance` pixels of a pixel that lies nearest to it, or -1; of equally near ones the
  * most important. `rows` limits the search to some kernels.
  */
-export function pickKernel(screen, kernels, x, y, { rows = null, tolerance = 4 } = {}) {
+export function pickKernel(screen, kernels, x, y, { rows = null, tolerance = 4, nearest = NEAR } = {}) {
   let best = -1;
   let bestDistance = tolerance;
   const count = rows ? rows.length : kernels.count;
   for (let k = 0; k < count; k++) {
     const e = rows ? rows[k] : k;
-    const distance = segmentDistance(screen, 3 * kernels.source[e], 3 * kernels.target[e], x, y, bestDistance);
+    const distance = segmentDistance(screen, 3 * kernels.source[e], 3 * kernels.target[e], x, y, bestDistance, nearest);
     if (distance < bestDistance) {
       best = e;
       bestDistance = distance;
@@ -185,14 +193,14 @@ export function pickKernel(screen, kernels, x, y, { rows = null, tolerance = 4 }
 }
 
 /** Pixels between a point and a projected segment; Infinity where it is farther than `limit` or behind the camera. */
-function segmentDistance(screen, a, b, x, y, limit) {
+function segmentDistance(screen, a, b, x, y, limit, nearest) {
   const ax = screen[a] - x;
   const bx = screen[b] - x;
   if ((ax > limit && bx > limit) || (ax < -limit && bx < -limit)) return Infinity;
   const ay = screen[a + 1] - y;
   const by = screen[b + 1] - y;
   if ((ay > limit && by > limit) || (ay < -limit && by < -limit)) return Infinity;
-  if (screen[a + 2] < NEAR || screen[b + 2] < NEAR) return Infinity;
+  if (screen[a + 2] < nearest || screen[b + 2] < nearest) return Infinity;
   const dx = bx - ax;
   const dy = by - ay;
   const squared = dx * dx + dy * dy;
@@ -227,10 +235,17 @@ function insidePolygon(points, start, x, y) {
   return inside;
 }
 
-/** Filter first, then kernel; null where neither is under the pixel. */
-export function pick(scene, network, screen, unit, x, y, rows = null) {
-  const filter = pickFilter(screen, scene.radii, unit, x, y);
-  if (filter >= 0) return { kind: 'filter', index: filter };
-  const kernel = pickKernel(screen, network.kernels, x, y, { rows });
-  return kernel >= 0 ? { kind: 'kernel', index: kernel } : null;
+/**
+ * What is on top under a pixel: a filter, then a kernel, then a filter that is faded; null where none of them is.
+ *
+ * `eye` has the `unit` and `nearest` of `pickFilter`; `rows` are the kernels that can be picked, null for all.
+ */
+export function pick(scene, network, screen, { unit, nearest }, x, y, { rows = null, states = null } = {}) {
+  const filter = (faded) => pickFilter(screen, scene.radii, unit, x, y, { nearest, states, faded });
+  const above = filter(false);
+  if (above >= 0) return { kind: 'filter', index: above };
+  const kernel = pickKernel(screen, network.kernels, x, y, { rows, nearest });
+  if (kernel >= 0) return { kind: 'kernel', index: kernel };
+  const below = states ? filter(true) : -1;
+  return below >= 0 ? { kind: 'filter', index: below } : null;
 }

@@ -5,6 +5,7 @@ import { test } from 'node:test';
 
 import { cameraBasis, createCamera, fitCamera, orbit, pan, pixelsPerUnit, viewProjection, zoom } from './camera.js';
 import { buildScene, outline, pick, pickDisc, pickFilter, pickKernel, project } from './geometry.js';
+import { FADED, NORMAL, SELECTED } from './network.js';
 
 const close = (actual, expected, tolerance = 1e-4) =>
   assert.ok(Math.abs(actual - expected) <= tolerance, `${actual} is not ${expected}`);
@@ -173,7 +174,7 @@ const SCREEN = Float32Array.from([100, 100, 10, 104, 100, 5, 200, 100, 10, 300, 
 test('of two overlapping filters the one in front is picked', () => {
   const radii = Float32Array.from([0.1, 0.1, 0.1, 0.1, 0.1]);
   assert.equal(pickFilter(SCREEN, radii, 700, 101, 100), 1);
-  assert.equal(pickFilter(SCREEN, radii, 700, 89, 100, 12), 0, 'beside both: the nearer centre');
+  assert.equal(pickFilter(SCREEN, radii, 700, 89, 100, { tolerance: 12 }), 0, 'beside both: the nearer centre');
   assert.equal(pickFilter(SCREEN, radii, 700, 150, 150), -1);
 });
 
@@ -184,6 +185,7 @@ test('tiny filters can be hit within the tolerance, and those behind the camera 
   assert.equal(pickFilter(SCREEN, radii, 700, 300, 300), -1);
 });
 
+const EYE = { unit: 700, nearest: 0.1 };
 const KERNELS = { count: 3, source: [0, 0, 0], target: [2, 4, 3] };
 
 test('the nearest kernel within the tolerance is picked', () => {
@@ -201,8 +203,30 @@ test('the search for kernels can be limited to the lit ones', () => {
 
 test('a filter goes before a kernel, and empty space is nothing', () => {
   const scene = { radii: new Float32Array(5).fill(0.1) };
-  const at = (x, y) => pick(scene, { kernels: KERNELS }, SCREEN, 700, x, y);
+  const at = (x, y) => pick(scene, { kernels: KERNELS }, SCREEN, EYE, x, y);
   assert.deepEqual(at(200, 101), { kind: 'filter', index: 2 });
   assert.deepEqual(at(150, 101), { kind: 'kernel', index: 0 });
   assert.equal(at(400, 10), null);
+});
+
+test('what is lit lies above what is faded, and is picked first', () => {
+  const scene = { radii: new Float32Array(5).fill(0.1) };
+  const states = Uint8Array.of(SELECTED, FADED, NORMAL, NORMAL, FADED);
+  const at = (x, y, rows) => pick(scene, { kernels: KERNELS }, SCREEN, EYE, x, y, { rows, states });
+  assert.deepEqual(at(104, 100, [0]), { kind: 'filter', index: 0 }, 'the faded filter in front of it lies below');
+  assert.deepEqual(at(200, 200, [1]), { kind: 'kernel', index: 1 }, 'a lit kernel over a faded filter');
+  assert.deepEqual(at(200, 200, []), { kind: 'filter', index: 4 }, 'the faded filter alone');
+});
+
+test('the selected filter is picked as large as it is drawn', () => {
+  const radii = new Float32Array(5).fill(0.1);
+  const picked = (states) => pickFilter(SCREEN, radii, 700, 209.5, 100, { tolerance: 1, states });
+  assert.equal(picked(new Uint8Array(5)), -1);
+  assert.equal(picked(Uint8Array.of(0, 0, SELECTED, 0, 0)), 2);
+});
+
+test('what is too near to be drawn cannot be picked', () => {
+  const radii = new Float32Array(5).fill(0.1);
+  assert.equal(pickFilter(SCREEN, radii, 700, 101, 100, { nearest: 6 }), 0);
+  assert.equal(pickKernel(SCREEN, KERNELS, 160, 102, { nearest: 11 }), -1);
 });

@@ -1,7 +1,7 @@
 // The network as typed arrays, read from the two Arrow tables that Python sends.
 
 /**
- * filters: count, x, y, z, layer, score (typed arrays), marked, colour, uid
+ * filters: count, x, y, z, layer, score, value (typed arrays; NaN where there is none), marked, colour, uid
  * kernels: count, source, target, sign, width (typed arrays, most important first; identities have sign 2)
  */
 export function readNetwork(nodes, kernels) {
@@ -15,6 +15,7 @@ export function readNetwork(nodes, kernels) {
       z: numbers(nodes, 'z'),
       layer: numbers(nodes, 'layer'),
       score: numbers(nodes, 'score'),
+      value: nodes.getChild('value')?.toArray() ?? new Float32Array(nodes.numRows).fill(NaN),
       marked: nodes.getChild('target')?.toArray() ?? new Uint8Array(nodes.numRows),
       colour: texts('colour'),
       uid: texts('uid'),
@@ -29,48 +30,45 @@ export function readNetwork(nodes, kernels) {
   };
 }
 
-/** Whether two networks put the same filters at the same places: then the camera is left alone. */
-export function sameLayout(before, after) {
-  if (!before || before.filters.count !== after.filters.count) return false;
+/** What two networks share: `filters` says whether they have the same ones, `places` whether at the same places too. */
+export function shared(before, after) {
+  const none = { filters: false, places: false };
+  if (!before || before.filters.count !== after.filters.count) return none;
   const equal = (name) => before.filters[name].every((value, i) => value === after.filters[name][i]);
-  return equal('uid') && ['x', 'y', 'z', 'layer'].every(equal);
+  if (!['uid', 'layer'].every(equal)) return none;
+  return { filters: true, places: ['x', 'y', 'z'].every(equal) };
 }
 
-/** The row that a selection of an earlier network has in this one, or null where it is gone. */
-export function carrySelection(selection, before, after) {
-  if (!selection || !before) return null;
-  const row = (i) => after.filters.uid.indexOf(before.filters.uid[i]);
-  if (selection.kind === 'filter') {
-    const index = row(selection.index);
+/** A selection {kind, index} by the uids that outlive new data: {kind, uid} or {kind, source, target}; null for none. */
+export function named(selection, network) {
+  if (!selection) return null;
+  const { uid } = network.filters;
+  const { source, target } = network.kernels;
+  const { kind, index } = selection;
+  return kind === 'filter' ? { kind, uid: uid[index] } : { kind, source: uid[source[index]], target: uid[target[index]] };
+}
+
+/** The selection that these uids are in this network, or null where it is not drawn. */
+export function found(names, network) {
+  if (!names) return null;
+  const row = (uid) => network.filters.uid.indexOf(uid);
+  if (names.kind === 'filter') {
+    const index = row(names.uid);
     return index < 0 ? null : { kind: 'filter', index };
   }
-  const source = row(before.kernels.source[selection.index]);
-  const target = row(before.kernels.target[selection.index]);
-  const { kernels } = after;
+  const [source, target] = [row(names.source), row(names.target)];
+  const { kernels } = network;
   for (let e = 0; e < kernels.count; e++) {
     if (kernels.source[e] === source && kernels.target[e] === target) return { kind: 'kernel', index: e };
   }
   return null;
 }
 
-/** A selection that exists in this network, or null. */
-export function validSelection(selection, network) {
-  if (!selection || !network) return null;
-  const count = { filter: network.filters.count, kernel: network.kernels.count }[selection.kind] ?? 0;
-  return selection.index >= 0 && selection.index < count ? { kind: selection.kind, index: selection.index } : null;
-}
-
 /** What Python is told: row numbers, the revisions that they belong to, and uids that outlive both. */
 export function describeSelection(selection, network, revision, selectedRevision) {
   const common = { kind: null, index: -1, revision, selectedRevision };
   if (!selection) return common;
-  const { uid } = network.filters;
-  const { source, target } = network.kernels;
-  const names =
-    selection.kind === 'filter'
-      ? { uid: uid[selection.index] }
-      : { source: uid[source[selection.index]], target: uid[target[selection.index]] };
-  return { ...common, ...selection, ...names };
+  return { ...common, ...selection, ...named(selection, network) };
 }
 
 export const NORMAL = 0;

@@ -20,12 +20,13 @@ const STYLE = `
 .legend .detail { opacity: .7; }
 .key { display: flex; flex-wrap: wrap; gap: 0 12px; opacity: .85; font-size: 11.5px; white-space: nowrap; }
 .key i { display: inline-block; width: 18px; height: 3px; border-radius: 2px; margin-right: 5px; vertical-align: middle; }
-.hint { position: absolute; right: 12px; top: 12px; opacity: .5; font-size: 11px; }
+.hint { position: absolute; right: 12px; top: 12px; opacity: .72; font-size: 11px; }
 .tooltip { position: absolute; max-width: 60%; padding: 4px 9px; border-radius: 6px; white-space: nowrap; z-index: 2;
   background: var(--st-text-color, #222); color: var(--st-background-color, #fff); box-shadow: 0 2px 10px #0004; }
 .tooltip b { font-weight: 600; display: block; }
 .tooltip span { opacity: .8; font-size: 11px; }
 .ring { position: absolute; box-sizing: border-box; border: 2px solid #f0a202; border-radius: 50%; }
+[aria-live] { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
 [hidden] { display: none !important; }
 `;
 
@@ -55,6 +56,8 @@ export class Overlay {
     this.detail = element('div', 'detail', legend);
     this.key = element('div', 'key', legend);
     element('div', 'hint', this.root, 'drag: turn · wheel: zoom · shift-drag: move · arrows: along the strongest kernels');
+    this.live = element('div', '', this.root);
+    this.live.setAttribute('aria-live', 'polite');
     this.ring = element('div', 'ring', this.root);
     this.tooltip = element('div', 'tooltip', this.root);
     this.tooltip.dataset.testid = 'network3d-tooltip';
@@ -85,7 +88,13 @@ export class Overlay {
     const key = [...this.key.children].map((entry) => ({
       text: `— ${entry.textContent}`, colour: entry.firstChild.style.background,
     }));
-    return { captions, lines: [{ text: this.text.textContent }, ...key] };
+    const detail = this.detail.hidden ? [] : [{ text: this.detail.textContent }];
+    return { captions, lines: [{ text: this.text.textContent }, ...detail, ...key] };
+  }
+
+  /** Tell who does not see the picture. */
+  say(text) {
+    this.live.textContent = text;
   }
 
   setDetail(text) {

@@ -1,6 +1,7 @@
 // Draws a scene with WebGL2: discs, then kernels, then filters on top of them.
 
 import { TEXTURE_WIDTH, kernelOpacity, packColours, packKernels, packPositions, widestKernel } from './buffers.js';
+import { nearestDepth } from './camera.js';
 import { NoDrawing, createProgram, fillAttribute, fillTexture, setUniforms } from './gl.js';
 import { FADED, NORMAL } from './network.js';
 import {
@@ -117,7 +118,7 @@ export class Renderer {
     const values = {
       viewProjection: matrix, pixelRatio, palette: palette.kernels,
       opacity: share * kernelOpacity(crowd), widest: widestKernel(crowd),
-      resolution: [view.width, view.height], nearest: view.distance * 0.02, eyeDistance: view.distance,
+      resolution: [view.width, view.height], nearest: nearestDepth(view.distance), eyeDistance: view.distance,
     };
     setUniforms(gl, kernels.program, values, { places: 0, kernels: 1, count });
     gl.bindVertexArray(kernels.array);

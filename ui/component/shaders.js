@@ -1,5 +1,7 @@
 // GLSL of the three things drawn: discs of the layers, kernels, filters. All colours are premultiplied.
 
+import { SELECTED_SIZE } from './geometry.js';
+
 const FETCH = `
 uniform highp sampler2D places;
 vec4 place(uint i) { return texelFetch(places, ivec2(int(i) % 1024, int(i) / 1024), 0); }
@@ -117,7 +119,7 @@ void main() {
   gl_Position = viewProjection * vec4(place.xyz, 1.0);
   bool selected = kind > 1.5;
   bool faded = kind > 0.5 && !selected;
-  radius = max(place.w * unit / gl_Position.w, 1.6 * pixelRatio) * (selected ? 1.45 : mix(0.72, 1.05, score));
+  radius = max(place.w * unit / gl_Position.w, 1.6 * pixelRatio) * (selected ? ${SELECTED_SIZE} : mix(0.72, 1.05, score));
   square = own.a > 0.5 ? 1 : 0;
   if (square == 1) radius *= 1.25;
   fill = square == 1 ? own.rgb : mix(weak, strong, pow(score, 0.8));

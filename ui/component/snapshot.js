@@ -25,6 +25,12 @@ export function flattened(canvas, { background, colour, font, captions, lines, p
   return copy;
 }
 
+/** Show an element on the whole screen, or end that; a browser may refuse, or be unable to. */
+export function toggleFullScreen(element) {
+  const asked = document.fullscreenElement ? document.exitFullscreen() : element.requestFullscreen?.();
+  asked?.catch(() => {});
+}
+
 /** Give a canvas to the person as a file. */
 export function download(canvas, name) {
   const link = document.createElement('a');

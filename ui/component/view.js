@@ -1,16 +1,17 @@
 // One network on the page: data, camera, selection and drawing put together.
 
 import { nextDetail } from './buffers.js';
-import { createCamera, fitCamera, lookFrom, orbit, pan, pixelsPerUnit, viewProjection, zoom } from './camera.js';
+import { createCamera, fitCamera, lookFrom, nearestDepth, orbit, pan, pixelsPerUnit, viewProjection, zoom } from './camera.js';
 import { listen } from './controls.js';
 import { FlatRenderer } from './flat.js';
 import { buildScene, outline, pick, pickDisc, project } from './geometry.js';
 import { NoDrawing, isSoftware } from './gl.js';
-import { carrySelection, describeSelection, highlight, readNetwork, sameLayout, validSelection } from './network.js';
+import { describeSelection, found, highlight, named, readNetwork, shared } from './network.js';
 import { Overlay, createFrame } from './overlay.js';
-import { Renderer } from './renderer.js';
-import { download, flattened } from './snapshot.js';
+import { MOST_FADED, Renderer } from './renderer.js';
+import { download, flattened, toggleFullScreen } from './snapshot.js';
 import { paletteFor } from './theme.js';
+import { tip } from './tip.js';
 import { Toolbar } from './toolbar.js';
 import { visiblePart } from './visible.js';
 import { walk, walks } from './walk.js';
@@ -18,7 +19,6 @@ import { walk, walks } from './walk.js';
 const PADDING = { left: 40, right: 40, top: 64, bottom: 44 };
 const SETTLED_AFTER = 180;
 const FIRST_DETAIL_ON_SOFTWARE = 3000;
-const IDENTITY = 2;
 const ALWAYS_EXPLAINED = [-1, 0, 1];
 const NO_WEBGL = 'drawn without WebGL 2, so slowly: hardware acceleration may be switched off';
 
@@ -98,7 +98,7 @@ export class NetworkView {
       fit: () => this.reset(),
       front: look('front'),
       side: look('side'),
-      fullScreen: () => (document.fullscreenElement ? document.exitFullscreen() : this.frame.requestFullscreen()),
+      fullScreen: () => toggleFullScreen(this.frame),
       save: () => download(this.snapshot(), 'network.png'),
       hide: (layers) => this.hide(layers),
     };
@@ -117,26 +117,29 @@ export class NetworkView {
     this.canvas.setAttribute('aria-label', `Network in 3-D: ${cfg.legend}; ${keys}`);
     if (cfg.selectedRevision !== this.selectedRevision) {
       this.selectedRevision = cfg.selectedRevision;
-      this.select(validSelection(cfg.selected, this.network));
+      this.wanted = cfg.selected;
+      this.trail = null;
+      this.selectWanted();
     }
     this.draw();
   }
 
   load(network, revision) {
-    const selection = carrySelection(this.selection, this.network, network);
-    const moved = !sameLayout(this.network, network);
+    const same = shared(this.network, network);
     this.network = network;
     this.revision = revision;
+    this.trail = null;
     this.hover(null);
-    if (moved) {
-      this.whole = buildScene(network.filters);
+    if (!same.places) this.whole = buildScene(network.filters);
+    if (!same.filters) {
       this.hidden = new Set();
       this.toolbar.setLayers(this.whole.discs.map(({ layer, first }) => [layer, this.layerName(first)]));
     }
     this.scene = visiblePart(this.whole, network, this.hidden);
     this.renderer.upload(this.scene, network);
-    this.select(selection);
-    if (moved) this.reset();
+    this.selectWanted();
+    if (!same.filters) this.reset();
+    else if (this.untouched) this.fit();
   }
 
   /** Draw all layers but those in the Set `layers`. */
@@ -144,7 +147,7 @@ export class NetworkView {
     this.hidden = layers;
     this.scene = visiblePart(this.whole, this.network, layers);
     this.renderer.upload(this.scene, this.network);
-    this.select(this.selection);
+    this.selectWanted();
   }
 
   restore() {
@@ -177,10 +180,19 @@ export class NetworkView {
     if (this.scene && this.width) fitCamera(this.camera, outline(this.scene.discs), this.width, this.height, PADDING);
   }
 
+  /** Show what is to be selected, where it is drawn. */
+  selectWanted() {
+    const selection = found(this.wanted, this.network);
+    const { source, target } = this.network.kernels;
+    const ends = !selection ? [] : selection.kind === 'filter' ? [selection.index] : [source, target].map((end) => end[selection.index]);
+    this.select(ends.every((i) => this.scene.radii[i] > 0) ? selection : null);
+  }
+
   /** Show a selection without telling Python. */
   select(selection) {
     this.selection = selection;
     const effect = highlight(this.network, selection);
+    this.states = effect.states;
     const { radii } = this.scene;
     const { source, target } = this.network.kernels;
     effect.lit &&= effect.lit.filter((e) => radii[source[e]] > 0 && radii[target[e]] > 0);
@@ -197,8 +209,10 @@ export class NetworkView {
 
   /** Show a selection, and tell Python. */
   choose(selection) {
+    this.wanted = named(selection, this.network);
     this.select(selection);
     this.emit('selected', describeSelection(this.selection, this.network, this.revision, this.selectedRevision));
+    this.overlay.say(selection ? tip(selection, this.network, this.palette).join(': ') : 'nothing selected');
   }
 
   /** Walk, or take the selection back; says whether the key does so. */
@@ -206,7 +220,7 @@ export class NetworkView {
     if (!this.network) return false;
     if (key === 'Escape' && this.selection) this.choose(null);
     if (!walks(key)) return false;
-    const step = walk(this.network, this.selection, key, this.trail);
+    const step = walk(this.network, this.selection, key, this.trail, (i) => this.scene.radii[i] > 0);
     if (!step) return true;
     this.trail = step.trail;
     this.choose(step.selection);
@@ -215,7 +229,8 @@ export class NetworkView {
 
   pick(x, y) {
     const rows = this.lit ?? this.scene.rows;
-    return pick(this.scene, this.network, this.screen(), pixelsPerUnit(this.height), x, y, rows);
+    const eye = { unit: pixelsPerUnit(this.height), nearest: nearestDepth(this.camera.distance) };
+    return pick(this.scene, this.network, this.screen(), eye, x, y, { rows, states: this.states });
   }
 
   /** Tell what is under the mouse, at most once a frame; null where it is nowhere. */
@@ -236,17 +251,10 @@ export class NetworkView {
     const under = this.pick(x, y);
     this.canvas.classList.toggle('pointing', Boolean(under));
     if (!under) return this.describeDisc(x, y);
-    const { filters, kernels } = this.network;
-    if (under.kind === 'kernel') {
-      const [a, b] = [kernels.source[under.index], kernels.target[under.index]];
-      const title = `${filters.uid[a]} → ${filters.uid[b]}`;
-      const sign = kernels.sign[under.index];
-      const text = sign === IDENTITY ? 'identity: an addend of the sum' : `${this.palette.names[sign + 1]} kernel`;
-      return this.overlay.showTip(title, text, x, y, this.width);
-    }
+    const [title, text] = tip(under, this.network, this.palette);
+    if (under.kind === 'kernel') return this.overlay.showTip(title, text, x, y, this.width);
     const at = this.filterPixel(under.index);
-    const text = `score ${filters.score[under.index].toFixed(2)}${filters.marked[under.index] ? ' · target' : ''}`;
-    return this.overlay.showTip(filters.uid[under.index], text, at.x + at.radius, at.y, this.width, at);
+    return this.overlay.showTip(title, text, at.x + at.radius, at.y, this.width, at);
   }
 
   disc(x, y) {
@@ -296,11 +304,21 @@ export class NetworkView {
     this.projected = null;
     this.drawn = moving ? this.paintMoving(limit) : this.renderer.draw(this.viewpoint(), limit);
     this.frames += 1;
-    this.overlay.setDetail(limit < total ? `while turning: the ${count(limit)} most important` : this.note ?? '');
+    this.overlay.setDetail(this.detailText(limit, total));
     this.overlay.placeCaptions(this.captionPlaces(), this.width);
     this.canvas.classList.toggle('turning', moving);
     clearTimeout(this.settle);
     if (moving) this.settle = setTimeout(() => this.draw(), SETTLED_AFTER);
+  }
+
+  /** What the legend says of kernels that are left out of this picture. */
+  detailText(limit, total) {
+    if (limit < total) return `while turning: the ${count(limit)} most important`;
+    const parts = [];
+    const { size } = this.hidden;
+    if (size) parts.push(`${count(total)} shown: ${size} ${size > 1 ? 'layers are' : 'layer is'} hidden`);
+    if (this.lit && total > MOST_FADED) parts.push(`behind the selection the ${count(MOST_FADED)} most important`);
+    return [...parts, ...(this.note ? [this.note] : [])].join(' · ');
   }
 
   /** Draw one frame of a movement, and fit the number of kernels of the next one to the time that it took. */

@@ -73,3 +73,12 @@ test('what is hidden cannot be picked', () => {
   assert.equal(pickFilter(screen, Float32Array.of(1, 1), 10, 10, 10), 1);
   assert.equal(pickFilter(screen, Float32Array.of(1, 0), 10, 10, 10), 0);
 });
+
+test('what is hidden is passed over', () => {
+  const visible = (i) => NETWORK.filters.layer[i] !== 2 && i !== 2;
+  const on = (selection, key) => walk(NETWORK, selection, key, null, visible)?.selection.index ?? null;
+  assert.equal(on(null, 'ArrowUp'), 1, 'the last layer that is shown');
+  assert.equal(on(filter(0), 'ArrowRight'), 1, 'the next strongest kernel');
+  assert.equal(on(filter(1), 'ArrowRight'), null);
+  assert.equal(walk(NETWORK, null, 'ArrowUp', null, () => false), null);
+});

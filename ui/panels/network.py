@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
-import numpy as np
 import pandas as pd
 import streamlit as st
 
@@ -137,7 +136,7 @@ def draw(
         nodes,
         kernels,
         revision=revision,
-        selected=_selected(drawing),
+        selected=_selected(),
         selected_revision=state.jumps(),
         key=key,
         height=HEIGHT,
@@ -191,19 +190,14 @@ def _take(key: str) -> None:
         state.select(found["target"], found["source"], by_click=True)
 
 
-def _selected(drawing: Drawing) -> dict[str, object] | None:
-    """The view's selection as a row of the drawing; None when it is not drawn."""
+def _selected() -> dict[str, str] | None:
+    """The view's selection, drawn or not."""
     view = state.current()
     if view.selected is None:
         return None
-    uids = drawing.filters["uid"]
     if view.source is None:
-        rows = drawing.filters.index[uids == view.selected]
-        return {"kind": "filter", "index": int(rows[0])} if len(rows) else None
-    edges = pd.concat([each[["source", "target"]] for each in (drawing.kernels, drawing.identities)])
-    source, target = (uids.iloc[edges[end]].to_numpy() for end in ("source", "target"))
-    found = np.flatnonzero((source == view.source) & (target == view.selected))
-    return {"kind": "kernel", "index": int(found[0])} if len(found) else None
+        return {"kind": "filter", "uid": view.selected}
+    return {"kind": "kernel", "source": view.source, "target": view.selected}
 
 
 def find_filter(drawing: Drawing) -> None:

@@ -57,6 +57,7 @@ class DiagramView {
     this.root.className = 'viscnn-diagram';
     this.root.tabIndex = 0;
     this.root.dataset.testid = 'diagram';
+    this.root.setAttribute('role', 'application');
     this.root.setAttribute('aria-label', 'circuit diagram');
     const style = document.createElement('style');
     style.textContent = DIAGRAM_STYLE;

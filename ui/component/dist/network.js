@@ -75,9 +75,12 @@ const [sa, ca, se, ce] = [Math.sin(azimuth), Math.cos(azimuth), Math.sin(elevati
 return { right: [ca, 0, -sa], up: [-se * sa, ce, -se * ca], back: [ce * sa, se, ce * ca] };
 }
 const dot = (a, b) => a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
+function nearestDepth(distance) {
+return distance * 0.02;
+}
 function viewProjection(camera, width, height) {
 const { right, up, back } = cameraBasis(camera);
-const near = camera.distance * 0.02;
+const near = nearestDepth(camera.distance);
 const far = camera.distance + 200;
 const [sx, sy] = [(FOCAL * height) / width, FOCAL];
 const sz = (far + near) / (near - far);
@@ -172,6 +175,86 @@ const pixelsPerStep = [1, 16, 400][event.deltaMode];
 handlers.zoom(event.deltaY * pixelsPerStep);
 }, { passive: false });
 }
+function readNetwork(nodes, kernels) {
+const numbers = (table, name) => table.getChild(name).toArray();
+const texts = (name) => Array.from(nodes.getChild(name) ?? [], (value) => value ?? '');
+return {
+filters: {
+count: nodes.numRows,
+x: numbers(nodes, 'x'),
+y: numbers(nodes, 'y'),
+z: numbers(nodes, 'z'),
+layer: numbers(nodes, 'layer'),
+score: numbers(nodes, 'score'),
+value: nodes.getChild('value')?.toArray() ?? new Float32Array(nodes.numRows).fill(NaN),
+marked: nodes.getChild('target')?.toArray() ?? new Uint8Array(nodes.numRows),
+colour: texts('colour'),
+uid: texts('uid'),
+},
+kernels: {
+count: kernels.numRows,
+source: numbers(kernels, 'source'),
+target: numbers(kernels, 'target'),
+sign: numbers(kernels, 'sign'),
+width: numbers(kernels, 'width'),
+},
+};
+}
+function shared(before, after) {
+const none = { filters: false, places: false };
+if (!before || before.filters.count !== after.filters.count) return none;
+const equal = (name) => before.filters[name].every((value, i) => value === after.filters[name][i]);
+if (!['uid', 'layer'].every(equal)) return none;
+return { filters: true, places: ['x', 'y', 'z'].every(equal) };
+}
+function named(selection, network) {
+if (!selection) return null;
+const { uid } = network.filters;
+const { source, target } = network.kernels;
+const { kind, index } = selection;
+return kind === 'filter' ? { kind, uid: uid[index] } : { kind, source: uid[source[index]], target: uid[target[index]] };
+}
+function found(names, network) {
+if (!names) return null;
+const row = (uid) => network.filters.uid.indexOf(uid);
+if (names.kind === 'filter') {
+const index = row(names.uid);
+return index < 0 ? null : { kind: 'filter', index };
+}
+const [source, target] = [row(names.source), row(names.target)];
+const { kernels } = network;
+for (let e = 0; e < kernels.count; e++) {
+if (kernels.source[e] === source && kernels.target[e] === target) return { kind: 'kernel', index: e };
+}
+return null;
+}
+function describeSelection(selection, network, revision, selectedRevision) {
+const common = { kind: null, index: -1, revision, selectedRevision };
+if (!selection) return common;
+return { ...common, ...selection, ...named(selection, network) };
+}
+const NORMAL = 0;
+const FADED = 1;
+const SELECTED = 2;
+function highlight(network, selection) {
+const { filters, kernels } = network;
+const states = new Uint8Array(filters.count);
+if (!selection) return { states, lit: null };
+states.fill(FADED);
+const touches =
+selection.kind === 'kernel'
+? (e) => e === selection.index
+: (e) => kernels.source[e] === selection.index || kernels.target[e] === selection.index;
+const lit = [];
+for (let e = 0; e < kernels.count; e++) {
+if (!touches(e)) continue;
+lit.push(e);
+states[kernels.source[e]] = NORMAL;
+states[kernels.target[e]] = NORMAL;
+}
+if (selection.kind === 'filter') states[selection.index] = SELECTED;
+return { states, lit: Uint32Array.from(lit) };
+}
 const SMALLEST_RADIUS = 0.012;
 const LARGEST_RADIUS = 0.06;
 const RADIUS_OF_SPACING = 0.36;
@@ -180,6 +263,7 @@ const SAMPLED_NEIGHBOURS = 48;
 const LAYER_SPACING = 1.65;
 const LONGEST = 16;
 const NEAR = 0.01;
+const SELECTED_SIZE = 1.45;
 const DISC_CORNERS = 24;
 function groupByLayer(layer) {
 const groups = new Map();
@@ -284,16 +368,17 @@ out[i + 2] = w;
 }
 return out;
 }
-function pickFilter(screen, radii, unit, x, y, tolerance = 6) {
+function pickFilter(screen, radii, unit, x, y, { tolerance = 6, nearest = NEAR, states = null, faded = false } = {}) {
 let front = -1;
 let frontDepth = Infinity;
 let near = -1;
 let nearDistance = tolerance;
 for (let i = 0; i < radii.length; i++) {
 const depth = screen[3 * i + 2];
-if (depth < NEAR || radii[i] === 0) continue;
+if (depth < nearest || radii[i] === 0 || (states && (states[i] === FADED) !== faded)) continue;
+const size = states?.[i] === SELECTED ? SELECTED_SIZE : 1;
 const distance = Math.hypot(screen[3 * i] - x, screen[3 * i + 1] - y);
-if (distance <= (radii[i] * unit) / depth && depth < frontDepth) {
+if (distance <= (size * radii[i] * unit) / depth && depth < frontDepth) {
 front = i;
 frontDepth = depth;
 }
@@ -304,13 +389,13 @@ nearDistance = distance;
 }
 return front >= 0 ? front : near;
 }
-function pickKernel(screen, kernels, x, y, { rows = null, tolerance = 4 } = {}) {
+function pickKernel(screen, kernels, x, y, { rows = null, tolerance = 4, nearest = NEAR } = {}) {
 let best = -1;
 let bestDistance = tolerance;
 const count = rows ? rows.length : kernels.count;
 for (let k = 0; k < count; k++) {
 const e = rows ? rows[k] : k;
-const distance = segmentDistance(screen, 3 * kernels.source[e], 3 * kernels.target[e], x, y, bestDistance);
+const distance = segmentDistance(screen, 3 * kernels.source[e], 3 * kernels.target[e], x, y, bestDistance, nearest);
 if (distance < bestDistance) {
 best = e;
 bestDistance = distance;
@@ -318,14 +403,14 @@ bestDistance = distance;
 }
 return best;
 }
-function segmentDistance(screen, a, b, x, y, limit) {
+function segmentDistance(screen, a, b, x, y, limit, nearest) {
 const ax = screen[a] - x;
 const bx = screen[b] - x;
 if ((ax > limit && bx > limit) || (ax < -limit && bx < -limit)) return Infinity;
 const ay = screen[a + 1] - y;
 const by = screen[b + 1] - y;
 if ((ay > limit && by > limit) || (ay < -limit && by < -limit)) return Infinity;
-if (screen[a + 2] < NEAR || screen[b + 2] < NEAR) return Infinity;
+if (screen[a + 2] < nearest || screen[b + 2] < nearest) return Infinity;
 const dx = bx - ax;
 const dy = by - ay;
 const squared = dx * dx + dy * dy;
@@ -355,93 +440,14 @@ if (ay > y !== by > y && x < points[a] + ((y - ay) / (by - ay)) * (points[b] - p
 }
 return inside;
 }
-function pick(scene, network, screen, unit, x, y, rows = null) {
-const filter = pickFilter(screen, scene.radii, unit, x, y);
-if (filter >= 0) return { kind: 'filter', index: filter };
-const kernel = pickKernel(screen, network.kernels, x, y, { rows });
-return kernel >= 0 ? { kind: 'kernel', index: kernel } : null;
-}
-function readNetwork(nodes, kernels) {
-const numbers = (table, name) => table.getChild(name).toArray();
-const texts = (name) => Array.from(nodes.getChild(name) ?? [], (value) => value ?? '');
-return {
-filters: {
-count: nodes.numRows,
-x: numbers(nodes, 'x'),
-y: numbers(nodes, 'y'),
-z: numbers(nodes, 'z'),
-layer: numbers(nodes, 'layer'),
-score: numbers(nodes, 'score'),
-marked: nodes.getChild('target')?.toArray() ?? new Uint8Array(nodes.numRows),
-colour: texts('colour'),
-uid: texts('uid'),
-},
-kernels: {
-count: kernels.numRows,
-source: numbers(kernels, 'source'),
-target: numbers(kernels, 'target'),
-sign: numbers(kernels, 'sign'),
-width: numbers(kernels, 'width'),
-},
-};
-}
-function sameLayout(before, after) {
-if (!before || before.filters.count !== after.filters.count) return false;
-const equal = (name) => before.filters[name].every((value, i) => value === after.filters[name][i]);
-return equal('uid') && ['x', 'y', 'z', 'layer'].every(equal);
-}
-function carrySelection(selection, before, after) {
-if (!selection || !before) return null;
-const row = (i) => after.filters.uid.indexOf(before.filters.uid[i]);
-if (selection.kind === 'filter') {
-const index = row(selection.index);
-return index < 0 ? null : { kind: 'filter', index };
-}
-const source = row(before.kernels.source[selection.index]);
-const target = row(before.kernels.target[selection.index]);
-const { kernels } = after;
-for (let e = 0; e < kernels.count; e++) {
-if (kernels.source[e] === source && kernels.target[e] === target) return { kind: 'kernel', index: e };
-}
-return null;
-}
-function validSelection(selection, network) {
-if (!selection || !network) return null;
-const count = { filter: network.filters.count, kernel: network.kernels.count }[selection.kind] ?? 0;
-return selection.index >= 0 && selection.index < count ? { kind: selection.kind, index: selection.index } : null;
-}
-function describeSelection(selection, network, revision, selectedRevision) {
-const common = { kind: null, index: -1, revision, selectedRevision };
-if (!selection) return common;
-const { uid } = network.filters;
-const { source, target } = network.kernels;
-const names =
-selection.kind === 'filter'
-? { uid: uid[selection.index] }
-: { source: uid[source[selection.index]], target: uid[target[selection.index]] };
-return { ...common, ...selection, ...names };
-}
-const NORMAL = 0;
-const FADED = 1;
-const SELECTED = 2;
-function highlight(network, selection) {
-const { filters, kernels } = network;
-const states = new Uint8Array(filters.count);
-if (!selection) return { states, lit: null };
-states.fill(FADED);
-const touches =
-selection.kind === 'kernel'
-? (e) => e === selection.index
-: (e) => kernels.source[e] === selection.index || kernels.target[e] === selection.index;
-const lit = [];
-for (let e = 0; e < kernels.count; e++) {
-if (!touches(e)) continue;
-lit.push(e);
-states[kernels.source[e]] = NORMAL;
-states[kernels.target[e]] = NORMAL;
-}
-if (selection.kind === 'filter') states[selection.index] = SELECTED;
-return { states, lit: Uint32Array.from(lit) };
+function pick(scene, network, screen, { unit, nearest }, x, y, { rows = null, states = null } = {}) {
+const filter = (faded) => pickFilter(screen, scene.radii, unit, x, y, { nearest, states, faded });
+const above = filter(false);
+if (above >= 0) return { kind: 'filter', index: above };
+const kernel = pickKernel(screen, network.kernels, x, y, { rows, nearest });
+if (kernel >= 0) return { kind: 'kernel', index: kernel };
+const below = states ? filter(true) : -1;
+return below >= 0 ? { kind: 'filter', index: below } : null;
 }
 class NoDrawing extends Error {}
 function isSoftware(gl) {
@@ -616,7 +622,7 @@ vec4 place = place(uint(gl_VertexID));
 gl_Position = viewProjection * vec4(place.xyz, 1.0);
 bool selected = kind > 1.5;
 bool faded = kind > 0.5 && !selected;
-radius = max(place.w * unit / gl_Position.w, 1.6 * pixelRatio) * (selected ? 1.45 : mix(0.72, 1.05, score));
+radius = max(place.w * unit / gl_Position.w, 1.6 * pixelRatio) * (selected ? ${SELECTED_SIZE} : mix(0.72, 1.05, score));
 square = own.a > 0.5 ? 1 : 0;
 if (square == 1) radius *= 1.25;
 fill = square == 1 ? own.rgb : mix(weak, strong, pow(score, 0.8));
@@ -750,7 +756,7 @@ this.bindTextures(texture);
 const values = {
 viewProjection: matrix, pixelRatio, palette: palette.kernels,
 opacity: share * kernelOpacity(crowd), widest: widestKernel(crowd),
-resolution: [view.width, view.height], nearest: view.distance * 0.02, eyeDistance: view.distance,
+resolution: [view.width, view.height], nearest: nearestDepth(view.distance), eyeDistance: view.distance,
 };
 setUniforms(gl, kernels.program, values, { places: 0, kernels: 1, count });
 gl.bindVertexArray(kernels.array);
@@ -844,7 +850,7 @@ context.stroke();
 }
 drawKernels(view, rows, count, crowd, share = 1) {
 const { context, network: { kernels }, screen, selectedKernel } = this;
-const nearest = view.distance * 0.02;
+const nearest = nearestDepth(view.distance);
 const [opacity, widest] = [share * kernelOpacity(crowd), widestKernel(crowd)];
 const colours = [0, 3, 6, 9, 12].map((at) => css(view.palette.kernels.slice(at, at + 3)));
 for (let k = count - 1; k >= 0; k--) {
@@ -867,9 +873,10 @@ context.globalAlpha = 1;
 }
 drawFilters(view, wanted) {
 const { scene: { radii }, screen, states } = this;
+const nearest = nearestDepth(view.distance);
 const order = [];
 for (let i = 0; i < radii.length; i++) {
-if (radii[i] > 0 && screen[3 * i + 2] > 0 && wanted(states[i])) order.push(i);
+if (radii[i] > 0 && screen[3 * i + 2] >= nearest && wanted(states[i])) order.push(i);
 }
 const depth = (i) => (states[i] === SELECTED ? -1 : screen[3 * i + 2]);
 order.sort((i, j) => depth(j) - depth(i)).forEach((i) => this.drawFilter(view, i));
@@ -882,7 +889,7 @@ const selected = this.states[i] === SELECTED;
 const square = own[4 * i + 3] > 0;
 const colours = this.coloursOf(palette, i, square);
 const size = Math.max((this.scene.radii[i] * unit) / depth, 1.6 * pixelRatio);
-const radius = size * (selected ? 1.45 : mix(0.72, 1.05, score)) * (square ? 1.25 : 1);
+const radius = size * (selected ? SELECTED_SIZE : mix(0.72, 1.05, score)) * (square ? 1.25 : 1);
 const ring = selected ? palette.accent : filters.marked[i] ? palette.goal : null;
 if (ring) {
 this.shape(x, y, radius + 3.4 * pixelRatio, square);
@@ -964,12 +971,13 @@ background: color-mix(in srgb, var(--st-background-color, #fff) 82%, transparent
 .legend .detail { opacity: .7; }
 .key { display: flex; flex-wrap: wrap; gap: 0 12px; opacity: .85; font-size: 11.5px; white-space: nowrap; }
 .key i { display: inline-block; width: 18px; height: 3px; border-radius: 2px; margin-right: 5px; vertical-align: middle; }
-.hint { position: absolute; right: 12px; top: 12px; opacity: .5; font-size: 11px; }
+.hint { position: absolute; right: 12px; top: 12px; opacity: .72; font-size: 11px; }
 .tooltip { position: absolute; max-width: 60%; padding: 4px 9px; border-radius: 6px; white-space: nowrap; z-index: 2;
 background: var(--st-text-color, #222); color: var(--st-background-color, #fff); box-shadow: 0 2px 10px #0004; }
 .tooltip b { font-weight: 600; display: block; }
 .tooltip span { opacity: .8; font-size: 11px; }
 .ring { position: absolute; box-sizing: border-box; border: 2px solid #f0a202; border-radius: 50%; }
+[aria-live] { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
 [hidden] { display: none !important; }
 `;
 function element(name, className, parent, text = '') {
@@ -995,6 +1003,8 @@ this.text = element('div', 'text', legend);
 this.detail = element('div', 'detail', legend);
 this.key = element('div', 'key', legend);
 element('div', 'hint', this.root, 'drag: turn · wheel: zoom · shift-drag: move · arrows: along the strongest kernels');
+this.live = element('div', '', this.root);
+this.live.setAttribute('aria-live', 'polite');
 this.ring = element('div', 'ring', this.root);
 this.tooltip = element('div', 'tooltip', this.root);
 this.tooltip.dataset.testid = 'network3d-tooltip';
@@ -1021,7 +1031,11 @@ const captions = this.labels
 const key = [...this.key.children].map((entry) => ({
 text: `— ${entry.textContent}`, colour: entry.firstChild.style.background,
 }));
-return { captions, lines: [{ text: this.text.textContent }, ...key] };
+const detail = this.detail.hidden ? [] : [{ text: this.detail.textContent }];
+return { captions, lines: [{ text: this.text.textContent }, ...detail, ...key] };
+}
+say(text) {
+this.live.textContent = text;
 }
 setDetail(text) {
 this.detail.textContent = text;
@@ -1082,6 +1096,10 @@ flat.fillText(text, LEGEND_MARGIN, LEGEND_MARGIN + number * LEGEND_LINE);
 });
 return copy;
 }
+function toggleFullScreen(element) {
+const asked = document.fullscreenElement ? document.exitFullscreen() : element.requestFullscreen?.();
+asked?.catch(() => {});
+}
 function download(canvas, name) {
 const link = document.createElement('a');
 link.download = name;
@@ -1135,6 +1153,23 @@ disc: [...strong, name === 'dark' ? 0.07 : 0.045],
 rim: [...strong, name === 'dark' ? 0.4 : 0.3],
 kernels: names.map((each) => parseColour(kernels[each])).concat([chosen]).flat(),
 };
+}
+const IDENTITY = 2;
+const percent = (share) => `${Math.round(100 * share)} % of its layer's highest`;
+function tip({ kind, index }, { filters, kernels }, palette) {
+if (kind === 'filter') return [filters.uid[index], described(filters, index)];
+const title = `${filters.uid[kernels.source[index]]} → ${filters.uid[kernels.target[index]]}`;
+const sign = kernels.sign[index];
+if (sign === IDENTITY) return [title, 'identity: an addend of the sum'];
+return [title, `${palette.names[sign + 1]} kernel · score ${percent(kernels.width[index] / 255)}`];
+}
+function described({ value, score, marked, colour }, i) {
+const parts = colour[i] ? ['input channel'] : [];
+if (!colour[i] && Number.isFinite(value[i])) {
+parts.push(`score ${Number(value[i].toPrecision(3))}`, percent(score[i]));
+}
+if (marked[i]) parts.push('target');
+return parts.join(' · ');
 }
 const TOOLS_STYLE = `
 .tools { position: absolute; right: 10px; bottom: 10px; display: flex; gap: 4px; z-index: 3; font-size: 12px; }
@@ -1216,44 +1251,41 @@ const TURN = { ArrowUp: -1, ArrowDown: 1 };
 function walks(key) {
 return key in ON || key in TURN;
 }
-function walk(network, selection, key, trail = null) {
-if (!selection) return start(network);
+function walk(network, selection, key, trail = null, visible = () => true) {
+if (!selection) return start(network, visible);
 const { kernels } = network;
 if (selection.kind === 'kernel') {
 if (!(key in ON)) return null;
 return { selection: { kind: 'filter', index: kernels[ON[key]][selection.index] }, trail: null };
 }
-if (key in ON) return along(network, { from: selection.index, key, rank: 0 });
-if (trail) return along(network, { ...trail, rank: trail.rank + TURN[key] });
+if (key in ON) return along(network, { from: selection.index, key, rank: 0 }, visible);
+if (trail) return along(network, { ...trail, rank: trail.rank + TURN[key] }, visible);
 const next = selection.index + TURN[key];
 const same = network.filters.layer[next] === network.filters.layer[selection.index];
 return same ? { selection: { kind: 'filter', index: next }, trail: null } : null;
 }
-function along(network, trail) {
+function along(network, trail, visible) {
 const { kernels } = network;
 const [near, far] = [kernels[BACK[trail.key]], kernels[ON[trail.key]]];
 if (trail.rank < 0) return null;
 let passed = 0;
 for (let e = 0; e < kernels.count; e++) {  // the most important come first
-if (near[e] !== trail.from) continue;
+if (near[e] !== trail.from || !visible(far[e])) continue;
 if (passed === trail.rank) return { selection: { kind: 'filter', index: far[e] }, trail };
 passed += 1;
 }
 return null;
 }
-function start({ filters }) {
-if (!filters.count) return null;
-const last = filters.layer.reduce((most, layer) => Math.max(most, layer), 0);
+function start({ filters }, visible) {
 let best = -1;
-for (let i = 0; i < filters.count; i++) {
-if (filters.layer[i] === last && (best < 0 || filters.score[i] > filters.score[best])) best = i;
-}
-return { selection: { kind: 'filter', index: best }, trail: null };
+const better = (i) => filters.layer[i] > filters.layer[best] ||
+(filters.layer[i] === filters.layer[best] && filters.score[i] > filters.score[best]);
+for (let i = 0; i < filters.count; i++) if (visible(i) && (best < 0 || better(i))) best = i;
+return best < 0 ? null : { selection: { kind: 'filter', index: best }, trail: null };
 }
 const PADDING = { left: 40, right: 40, top: 64, bottom: 44 };
 const SETTLED_AFTER = 180;
 const FIRST_DETAIL_ON_SOFTWARE = 3000;
-const IDENTITY = 2;
 const ALWAYS_EXPLAINED = [-1, 0, 1];
 const NO_WEBGL = 'drawn without WebGL 2, so slowly: hardware acceleration may be switched off';
 const count = (number) => number.toLocaleString('en');
@@ -1326,7 +1358,7 @@ return {
 fit: () => this.reset(),
 front: look('front'),
 side: look('side'),
-fullScreen: () => (document.fullscreenElement ? document.exitFullscreen() : this.frame.requestFullscreen()),
+fullScreen: () => toggleFullScreen(this.frame),
 save: () => download(this.snapshot(), 'network.png'),
 hide: (layers) => this.hide(layers),
 };
@@ -1343,31 +1375,34 @@ const keys = 'arrow keys walk along the strongest kernels';
 this.canvas.setAttribute('aria-label', `Network in 3-D: ${cfg.legend}; ${keys}`);
 if (cfg.selectedRevision !== this.selectedRevision) {
 this.selectedRevision = cfg.selectedRevision;
-this.select(validSelection(cfg.selected, this.network));
+this.wanted = cfg.selected;
+this.trail = null;
+this.selectWanted();
 }
 this.draw();
 }
 load(network, revision) {
-const selection = carrySelection(this.selection, this.network, network);
-const moved = !sameLayout(this.network, network);
+const same = shared(this.network, network);
 this.network = network;
 this.revision = revision;
+this.trail = null;
 this.hover(null);
-if (moved) {
-this.whole = buildScene(network.filters);
+if (!same.places) this.whole = buildScene(network.filters);
+if (!same.filters) {
 this.hidden = new Set();
 this.toolbar.setLayers(this.whole.discs.map(({ layer, first }) => [layer, this.layerName(first)]));
 }
 this.scene = visiblePart(this.whole, network, this.hidden);
 this.renderer.upload(this.scene, network);
-this.select(selection);
-if (moved) this.reset();
+this.selectWanted();
+if (!same.filters) this.reset();
+else if (this.untouched) this.fit();
 }
 hide(layers) {
 this.hidden = layers;
 this.scene = visiblePart(this.whole, this.network, layers);
 this.renderer.upload(this.scene, this.network);
-this.select(this.selection);
+this.selectWanted();
 }
 restore() {
 this.renderer.build();
@@ -1394,9 +1429,16 @@ this.draw();
 fit() {
 if (this.scene && this.width) fitCamera(this.camera, outline(this.scene.discs), this.width, this.height, PADDING);
 }
+selectWanted() {
+const selection = found(this.wanted, this.network);
+const { source, target } = this.network.kernels;
+const ends = !selection ? [] : selection.kind === 'filter' ? [selection.index] : [source, target].map((end) => end[selection.index]);
+this.select(ends.every((i) => this.scene.radii[i] > 0) ? selection : null);
+}
 select(selection) {
 this.selection = selection;
 const effect = highlight(this.network, selection);
+this.states = effect.states;
 const { radii } = this.scene;
 const { source, target } = this.network.kernels;
 effect.lit &&= effect.lit.filter((e) => radii[source[e]] > 0 && radii[target[e]] > 0);
@@ -1410,14 +1452,16 @@ this.trail = null;
 this.choose(this.pick(x, y));
 }
 choose(selection) {
+this.wanted = named(selection, this.network);
 this.select(selection);
 this.emit('selected', describeSelection(this.selection, this.network, this.revision, this.selectedRevision));
+this.overlay.say(selection ? tip(selection, this.network, this.palette).join(': ') : 'nothing selected');
 }
 key(key) {
 if (!this.network) return false;
 if (key === 'Escape' && this.selection) this.choose(null);
 if (!walks(key)) return false;
-const step = walk(this.network, this.selection, key, this.trail);
+const step = walk(this.network, this.selection, key, this.trail, (i) => this.scene.radii[i] > 0);
 if (!step) return true;
 this.trail = step.trail;
 this.choose(step.selection);
@@ -1425,7 +1469,8 @@ return true;
 }
 pick(x, y) {
 const rows = this.lit ?? this.scene.rows;
-return pick(this.scene, this.network, this.screen(), pixelsPerUnit(this.height), x, y, rows);
+const eye = { unit: pixelsPerUnit(this.height), nearest: nearestDepth(this.camera.distance) };
+return pick(this.scene, this.network, this.screen(), eye, x, y, { rows, states: this.states });
 }
 hover(place) {
 this.hovered = place;
@@ -1443,17 +1488,10 @@ describe(x, y) {
 const under = this.pick(x, y);
 this.canvas.classList.toggle('pointing', Boolean(under));
 if (!under) return this.describeDisc(x, y);
-const { filters, kernels } = this.network;
-if (under.kind === 'kernel') {
-const [a, b] = [kernels.source[under.index], kernels.target[under.index]];
-const title = `${filters.uid[a]} → ${filters.uid[b]}`;
-const sign = kernels.sign[under.index];
-const text = sign === IDENTITY ? 'identity: an addend of the sum' : `${this.palette.names[sign + 1]} kernel`;
-return this.overlay.showTip(title, text, x, y, this.width);
-}
+const [title, text] = tip(under, this.network, this.palette);
+if (under.kind === 'kernel') return this.overlay.showTip(title, text, x, y, this.width);
 const at = this.filterPixel(under.index);
-const text = `score ${filters.score[under.index].toFixed(2)}${filters.marked[under.index] ? ' · target' : ''}`;
-return this.overlay.showTip(filters.uid[under.index], text, at.x + at.radius, at.y, this.width, at);
+return this.overlay.showTip(title, text, at.x + at.radius, at.y, this.width, at);
 }
 disc(x, y) {
 const matrix = viewProjection(this.camera, this.width, this.height);
@@ -1493,11 +1531,19 @@ const limit = moving ? Math.min(this.detail, total) : total;
 this.projected = null;
 this.drawn = moving ? this.paintMoving(limit) : this.renderer.draw(this.viewpoint(), limit);
 this.frames += 1;
-this.overlay.setDetail(limit < total ? `while turning: the ${count(limit)} most important` : this.note ?? '');
+this.overlay.setDetail(this.detailText(limit, total));
 this.overlay.placeCaptions(this.captionPlaces(), this.width);
 this.canvas.classList.toggle('turning', moving);
 clearTimeout(this.settle);
 if (moving) this.settle = setTimeout(() => this.draw(), SETTLED_AFTER);
+}
+detailText(limit, total) {
+if (limit < total) return `while turning: the ${count(limit)} most important`;
+const parts = [];
+const { size } = this.hidden;
+if (size) parts.push(`${count(total)} shown: ${size} ${size > 1 ? 'layers are' : 'layer is'} hidden`);
+if (this.lit && total > MOST_FADED) parts.push(`behind the selection the ${count(MOST_FADED)} most important`);
+return [...parts, ...(this.note ? [this.note] : [])].join(' · ');
 }
 paintMoving(limit) {
 const start = performance.now();
