@@ -42,7 +42,7 @@ class Shown:
 
 
 NETS = {
-    "cifar10": Shown("cat - overall", "conv4", 300, 3000, 0.03, 0.004),
+    "cifar10": Shown("cat - overall", "conv4", 300, 3000, 0.03, 0.01),
     "googlenet-bvlc": Shown('"Border collie" - overall', "inception_4a_3x3", 100, 1000, 0.001, 0.0002),
 }
 
@@ -81,7 +81,7 @@ def prepared(v: VISCNN, net: str, shown: Shown) -> dict[str, tuple[str, View]]:
     return {
         "query": ("/", view),
         "filter": ("/filter", view),
-        "circuit": ("/circuit", View(model=net, circuit=circuit, selected=uid, **at)),
+        "circuit": ("/circuit", View(model=net, circuit=circuit)),
     }
 
 

@@ -100,13 +100,26 @@ def load_bundle(name: str, weights_hash: str, *, images: str | None = None, chec
 
 
 def stored_bundle(graph: Graph, name: str, weights_hash: str, *, images: str | None = None) -> Bundle:
-    """`load_bundle` with the image sets of one's own, and a check that the graph holds all its layers as they are here.
+    """`load_bundle` with the image sets of one's own, and a check that the graph holds the model as it is here.
 
     Raises:
-        NotInGraph: as `load_bundle`, or the layers have changed; the message names the way out.
+        NotInGraph: as `load_bundle`, or the preprocessing or layers are others; the message names the way out.
     """
     for check in (False, True):  # ingest has checked it already: that it is the same is nearly always enough
         bundle = load_bundle(name, weights_hash, images=images, check=check)
+        _check_preprocess(graph, bundle)
         if is_stored(graph, name, bundle.architecture):
             return replace(bundle, own=own_sets(graph, name))
     raise NotInGraph(f"the layers of model {name!r} have changed since it was ingested; use --replace")
+
+
+def _check_preprocess(graph: Graph, bundle: Bundle) -> None:
+    """Scores of other inputs than those that the model is stored with must not come to its graph."""
+    stored = graph.read("read/model", model=bundle.name)
+    if bundle.architecture.input_shape[0] in PICTURE_CHANNELS and stored:
+        settings = Preprocess.from_json(stored[0]["preprocess"])
+        if settings != bundle.preprocess:
+            raise NotInGraph(
+                f"model {bundle.name!r} is stored with another preprocessing ({settings.to_json()}) than it is "
+                "registered with on this machine; viscnn ingest it here as it is stored, or with --replace"
+            )

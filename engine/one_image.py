@@ -30,6 +30,7 @@ __all__ = [
     "as_picture",
     "intervened",
     "kernel_maps",
+    "label_of",
     "opened",
     "parse_kernel",
     "pixels",
@@ -57,11 +58,13 @@ class Response:
     """What one image does to the network as it is, and with some filters and kernels scaled.
 
     Attributes:
-        target: text of the output T.
+        target: text of the output T; where it depends on the image's class, with that.
         before, after: T of the image.
         logits: (2, classes) before and after; None where the model has no logits.
         classes: their names.
         maps: by uid the watched maps Z, (2, rows, columns), before and after.
+        label: name of the image's class where T depends on it.
+        predicted: whether that is the unchanged model's own prediction.
     """
 
     target: str
@@ -70,6 +73,8 @@ class Response:
     logits: NDArray[np.float64] | None
     classes: tuple[str, ...]
     maps: Mapping[str, Maps]
+    label: str | None = None
+    predicted: bool = False
 
 
 def opened(bundle: Bundle, image: Picture) -> Tensor:
@@ -101,13 +106,23 @@ def as_picture(bundle: Bundle, image: str | Image.Image | NDArray[np.uint8]) -> 
         ImagesError, ExpressionError: there is no such image, it cannot be read, or these are no pixels.
     """
     if isinstance(image, str):
-        (index,) = bundle.collection.select(image, None, 1)
-        return bundle.collection.read(index)
+        return bundle.collection.read(_index(bundle, image))
     if isinstance(image, Image.Image):
         return image
     if image.dtype != np.uint8 or image.ndim not in {2, 3} or (image.ndim == 3 and image.shape[2] != 3):
         raise ImagesError(f"pixels of {image.dtype} and shape {image.shape}; use uint8, rows x columns (x 3)")
     return Image.fromarray(image)
+
+
+def _index(bundle: Bundle, path: str) -> int:
+    """Where an image stands in the model's collection."""
+    (index,) = bundle.collection.select(path, None, 1)
+    return index
+
+
+def label_of(bundle: Bundle, image: Picture) -> int | None:
+    """Number of the class that an image of the model's source is labelled with; None of other pictures, and of none."""
+    return bundle.class_numbers()[_index(bundle, image)] if isinstance(image, str) else None
 
 
 def activation_map(bundle: Bundle, uid: str, image: Tensor) -> Maps:
@@ -184,8 +199,9 @@ def intervened(
     ]
     labels = label_tensor([label], runs[0].output)
     before, after = (float(target.values(run, labels)[0]) for run in runs)
+    named = _class(bundle, int(labels[0])) if target.needs_labels else None
     return Response(
-        target=target.text,
+        target=_told(target.text, named, predicted=label is None),
         before=before,
         after=after,
         logits=_logits(bundle, runs),
@@ -194,7 +210,18 @@ def intervened(
             uid: np.stack([run.maps[layer.name][0, channel].numpy() for run in runs])
             for uid, (layer, channel) in watched.items()
         },
+        label=named,
+        predicted=named is not None and label is None,
     )
+
+
+def _class(bundle: Bundle, number: int) -> str:
+    return bundle.classes[number] if number < len(bundle.classes) else f"#{number}"
+
+
+def _told(output: str, label: str | None, *, predicted: bool) -> str:
+    """An output with the class that it depends on: `loss (class three)`, `loss (predicted class three)`."""
+    return output if label is None else f"{output} ({'predicted ' if predicted else ''}class {label})"
 
 
 def _target(bundle: Bundle, output: str | None) -> Target:

@@ -15,8 +15,8 @@
 """
 
 import contextlib
-import os
 import sys
+import uuid
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -85,7 +85,7 @@ def _mnist_arrays() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
 
     pixels, numbers = mnist_data()  # type: ignore[no-untyped-call]
     images, labels = pixels.reshape(-1, 28, 28).astype(np.uint8), numbers.astype(np.int64)
-    partial = kept.with_suffix(f".{os.getpid()}.part")
+    partial = kept.with_suffix(f".{uuid.uuid4().hex}.part")  # two that read it the first time write a file each
     with partial.open("wb") as stream:
         np.savez_compressed(stream, images=images, labels=labels)
     partial.replace(kept)

@@ -10,6 +10,7 @@ import inspect
 import itertools
 import operator
 import os
+import threading
 import traceback
 import warnings
 from collections.abc import Callable
@@ -65,8 +66,27 @@ for _function in IN_PLACE:
 
 
 class _Tracer(fx.Tracer):
+    """While it traces, torch.fx exchanges methods of `nn.Module` for the whole process.
+
+    What other threads run meanwhile is none of it, and goes on as ever.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._thread = threading.get_ident()
+
     def proxy(self, node: fx.Node) -> fx.Proxy:
         return _Proxy(node, self)
+
+    def call_module(self, m: nn.Module, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        if threading.get_ident() != self._thread:
+            return forward(*args, **kwargs)
+        return super().call_module(m, forward, args, kwargs)
+
+    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
+        if threading.get_ident() != self._thread:
+            return attr_val
+        return super().getattr(attr, attr_val, parameter_proxy_cache)
 
 
 def trace(

@@ -11,11 +11,35 @@ from playwright.sync_api import Locator, Page, expect
 from tests.browser import PATIENCE_MS
 from viscnn.api import VISCNN
 from viscnn.config import Connection
+from viscnn.graph import Graph
 from viscnn.ui.launch import launch
 
-__all__ = ["SCREENSHOTS", "active_query", "ask", "click_filter", "network", "page_of", "seen", "shoot", "visit"]
+__all__ = [
+    "SCREENSHOTS",
+    "active_query",
+    "ask",
+    "click_filter",
+    "counted",
+    "network",
+    "page_of",
+    "seen",
+    "shoot",
+    "visit",
+    "what_is_drawn_is_what_cypher_counts",
+]
 
 SCREENSHOTS = Path(__file__).parent / "screenshots"
+_HIGHEST = """
+MATCH (:Filter)-[k:KERNEL]->(f:Filter {model: $model})
+MATCH (l:Layer {uid: f.model + '/' + f.layer})
+WITH k, k.score * l.positions AS scaled
+WHERE scaled > 0
+ORDER BY scaled DESC
+LIMIT $count
+RETURN k.sign AS sign, count(*) AS kernels
+"""
+_SIGNS = {-1: "inhibitory", 0: "mixed", 1: "excitatory"}
+_PATIENCE_S = 120.0
 
 
 @contextmanager
@@ -78,3 +102,28 @@ def active_query(page: Page, viscnn: VISCNN, model: str) -> dict[str, Any]:
             return newest
         page.wait_for_timeout(100)
     raise AssertionError("the query was never activated")
+
+
+def counted(graph: Graph, text: str, parameters: dict[str, Any]) -> tuple[tuple[Any, ...], ...]:
+    """Rows of a statement that counts something."""
+    return graph.fetch(text, parameters, limit=10, timeout=_PATIENCE_S).rows
+
+
+def what_is_drawn_is_what_cypher_counts(page: Page, graph: Graph, model: str, keep: float) -> int:
+    """Filters, kernels and their signs, by the active query's scores; returns the number of kernels."""
+    canvas = network(page)
+    filters, total = (
+        counted(graph, text, {"model": model})[0][0]
+        for text in (
+            "MATCH (f:Filter {model: $model}) RETURN count(f)",
+            "MATCH (:Filter)-[k:KERNEL]->(:Filter {model: $model}) RETURN count(k)",
+        )
+    )
+    assert ask(canvas, "n.network.filters.count") == filters
+    count: int = round(keep * total)
+    highest = dict(counted(graph, _HIGHEST, {"model": model, "count": count}))
+    signs: list[int] = ask(canvas, "[...n.network.kernels.sign].filter((sign) => sign !== 2)")
+    assert {_SIGNS[sign]: signs.count(sign) for sign in set(signs)} == highest
+    assert len(signs) == count
+    seen(page.get_by_text(f"{count:,} of {total:,} kernels drawn"))
+    return count

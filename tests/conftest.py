@@ -16,6 +16,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # begun by `&`: programs 
     signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: small tensors, and Neo4j and Chromium want a core too
 
+from tests.clicks import page_of
 from tests.servers import QUICK, learn, own_home
 from viscnn import server as managed
 from viscnn.config import Connection
@@ -69,6 +70,13 @@ def graph(server: Connection) -> Iterator[Graph]:
     """An open graph on the session's managed server."""
     with Graph(server) as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def served(server: Connection) -> Iterator[str]:
+    """The address of the page on the session's server: one process for all modules that need no other."""
+    with page_of(server) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from tests.test_cli import Cli
 from viscnn import adhoc
-from viscnn.errors import CypherRefused, InputError
+from viscnn.config import Connection
+from viscnn.errors import ConnectionFailed, CypherRefused, InputError
 from viscnn.graph import Graph
 
 COUNT = "MATCH (n) OPTIONAL MATCH (n)-[r]->() RETURN count(DISTINCT n), count(r)"
@@ -300,6 +302,51 @@ def test_a_mistake_is_reported_at_its_own_place(graph: Graph) -> None:
         adhoc.run(graph, "RETURN missing")
     assert "EXPLAIN" not in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("\ud800", "half a character"),
+        (["one", {"deep": "a\udfffb"}], "half a character"),
+        ({"\udc00": 1}, "half a character"),
+        (10**30, "64 bits"),
+        ([-(2**63) - 1], "64 bits"),
+        ([2**63], "64 bits"),
+        pytest.param(1 << 100_000, "of 100001 bits", id="more digits than Python writes"),
+    ],
+)
+def test_what_neo4j_cannot_hold_is_refused_and_the_connection_stays(graph: Graph, value: Any, said: str) -> None:
+    with pytest.raises(InputError, match=said) as caught:
+        adhoc.run(graph, "RETURN $value AS value", {"value": value})
+    assert not isinstance(caught.value, ConnectionFailed)
+    str(caught.value).encode()
+    assert adhoc.run(graph, "RETURN 1").rows == ((1,),)
+
+
+@pytest.mark.parametrize("value", [2**63 - 1, -(2**63), "\U0001f600", [True, 1e300]])
+def test_what_is_as_large_as_it_may_be_is_returned(graph: Graph, value: Any) -> None:
+    assert adhoc.run(graph, "RETURN $value AS value", {"value": value}).rows == ((value,),)
+
+
+def test_half_a_character_in_the_text_or_in_a_name_is_refused(graph: Graph) -> None:
+    with pytest.raises(InputError, match="half a character"):
+        adhoc.run(graph, "RETURN '\ud800'")
+    with pytest.raises(InputError, match="half a character"):
+        graph.read("read/model", model="\ud800")
+    with pytest.raises(InputError, match="64 bits"):
+        graph.write("write/drop_own_image_set", model="m", name=10**30)
+
+
+@pytest.mark.parametrize("uri", ["bolt://a..b:7687", "bolt://127.0.0.1:abc", "bolt://[::1:7687"])
+def test_an_address_that_cannot_be_looked_up_is_a_connection_that_failed(uri: str) -> None:
+    with pytest.raises(ConnectionFailed, match="not a usable Neo4j address"), Graph(Connection(uri, "a", "b")) as wrong:
+        wrong.read("read/models")
+
+
+def test_the_command_refuses_them_too(server: Connection) -> None:
+    assert "half a character" in Cli().mistake("cypher", "--text", "RETURN $x AS x", 'x=["\\ud800"]')
+    assert "64 bits" in Cli().mistake("cypher", "--text", "RETURN $x AS x", "x=[1" + 30 * "0" + "]")
 
 
 @pytest.mark.parametrize("limit", [0, -1, True, 1.5])

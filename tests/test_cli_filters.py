@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from tests import toy
@@ -54,6 +55,29 @@ def test_interventions_say_what_changes(v: VISCNN, tmp_path: Path) -> None:
     assert f"class:bee: {wanted.before:.6g} as it is" in Cli().text(
         "intervene", MODEL, path, *pairs, "--output", "class:bee"
     )
+
+
+def test_the_loss_is_that_of_the_image_s_class_or_says_that_it_is_predicted(v: VISCNN, tmp_path: Path) -> None:
+    wrong = 0
+    for number, path in enumerate(v.image_paths(MODEL)):
+        label = Path(path).parent.name  # ant, bee or cat: not the order of the model's classes
+        found = v.intervene(MODEL, path, {UID: 0.0})
+        assert found.logits is not None
+        loss = torch.nn.functional.cross_entropy(
+            torch.tensor(found.logits), torch.tensor([toy.CLASSES.index(label)] * 2)
+        )
+        assert (found.before + found.after) / 2 == pytest.approx(float(loss), abs=1e-5)
+        assert (found.target, found.label, found.predicted) == (f"loss (class {label})", label, False)
+        predicted = toy.CLASSES[int(found.logits[0].argmax())]
+        wrong += predicted != label
+        if number == 0 or predicted != label:
+            told = Cli().json("intervene", MODEL, path, f"{UID}=0")
+            assert (told["label"], told["predicted"], told["before"]) == (label, False, found.before)
+            copy = tmp_path / "of no class.png"
+            Image.fromarray(np.asarray(v.image(MODEL, path))).save(copy)
+            said = Cli().text("intervene", MODEL, str(copy), f"{UID}=0")
+            assert f"loss (predicted class {predicted}): " in said
+    assert wrong > 0
 
 
 def test_a_rendered_visualisation_is_an_input(v: VISCNN, monkeypatch: pytest.MonkeyPatch) -> None:

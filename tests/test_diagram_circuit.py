@@ -15,6 +15,7 @@ from tests import page_nets
 from viscnn.api import VISCNN
 from viscnn.cli import app
 from viscnn.config import Connection
+from viscnn.diagram.kinds import FilterPicture
 from viscnn.diagram.layout import IDENTITY
 from viscnn.diagram.pictures import thumbnail
 from viscnn.errors import ConfigError, InputError, NotInGraph
@@ -112,15 +113,15 @@ def test_of_a_large_circuit_only_so_many_are_drawn(viscnn: VISCNN, circuit: str)
 def test_pictures_are_kernels_then_visualisations_then_exemplars(viscnn: VISCNN) -> None:
     uids = gray, first, second = "mnist/input/gray", "mnist/conv1/3", "mnist/conv2/4"
     kernels = viscnn.filter_pictures("mnist", uids)
-    assert kernels.keys() == {first}  # it reads the image
+    assert {uid: each.kind for uid, each in kernels.items()} == {first: "kernels"}  # it reads the image
     viscnn.find_exemplars("mnist", max_images=20, count=1)
-    patches = {uid: thumbnail(viscnn.exemplar_patch(uid, 0)) for uid in (first, second)}
+    patches = {uid: FilterPicture(thumbnail(viscnn.exemplar_patch(uid, 0)), "exemplar") for uid in (first, second)}
     assert viscnn.filter_pictures("mnist", uids) == kernels | {second: patches[second]}
     assert viscnn.filter_pictures("mnist", uids, kinds=["exemplar", "kernels"]) == patches
-    rendered = thumbnail(viscnn.visualize(second).image)
+    rendered = FilterPicture(thumbnail(viscnn.visualize(second).image), "network")
     assert viscnn.filter_pictures("mnist", uids) == kernels | {second: rendered}
     small = viscnn.circuit(second, model="mnist", keep=0.5, max_images=10, check_images=10).uid
-    from_circuit = thumbnail(viscnn.visualize(second, circuit=small).image)
+    from_circuit = FilterPicture(thumbnail(viscnn.visualize(second, circuit=small).image), "circuit")
     assert viscnn.filter_pictures("mnist", uids, circuit=small) == kernels | {second: from_circuit}
     assert len({*kernels.values(), *patches.values(), rendered, from_circuit}) == 5
     assert viscnn.filter_pictures("mnist", [gray]) == {}
@@ -147,7 +148,11 @@ def test_a_diagram_is_saved_by_the_ending_of_its_file(
     file = tmp_path / f"a figure.{ending}"
     facts = viscnn.save_diagram(circuit, file, scale=0.5)
     assert facts["filters"] == len(viscnn.circuit_diagram(circuit).filters)
-    assert facts["pictures"] > 0
+    uids = [each.uid for each in viscnn.circuit_diagram(circuit).filters]
+    pictured = len(viscnn.filter_pictures(MODEL, uids, circuit=circuit))
+    assert facts["pictures"] == pictured > 0
+    assert facts["pictureKinds"] == {"kernels": pictured, "circuit": 0, "network": 0, "exemplar": 0}
+    assert facts["caption"].endswith(f"; filters drawn: {pictured} by their kernels")
     content = file.read_bytes()
     if ending == "PNG":
         assert Image.open(io.BytesIO(content)).width > 300

@@ -15,15 +15,17 @@ from PIL import Image
 
 from tests.test_diagram import drawn
 from viscnn.diagram.html import page
+from viscnn.diagram.kinds import FilterPicture
 from viscnn.diagram.layout import Diagram
 from viscnn.diagram.pictures import SIDE, image_kernels, kernels_picture, thumbnail
 from viscnn.diagram.png import LARGEST, MOST_PIXELS, png
 from viscnn.diagram.style import DARK, LIGHT, SAFE_DARK, SAFE_LIGHT, Palette, palette_of
-from viscnn.diagram.svg import svg
+from viscnn.diagram.svg import caption, svg
 from viscnn.errors import InputError
 
 NAME = "{http://www.w3.org/2000/svg}"
 DOT = thumbnail(np.full((4, 4, 3), 200, dtype=np.uint8))
+PICTURE = FilterPicture(DOT, "network")
 EVIL = '</script><script>alert(1)</script> & "quoted" \x00\x0b\ud800 <b>'
 
 
@@ -48,7 +50,7 @@ def diagram() -> Diagram:
 
 def test_everything_is_in_the_drawing(diagram: Diagram) -> None:
     pictured = [each.uid for each in diagram.filters[::2]]
-    document = svg(diagram, dict.fromkeys(pictured, DOT))
+    document = svg(diagram, dict.fromkeys(pictured, PICTURE))
     filters = parts(document, "filter")
     assert [each.get("data-uid") for each in filters] == [each.uid for each in diagram.filters]
     with_image = [each.get("data-uid") for each in filters if each.find(f"{NAME}image") is not None]
@@ -166,12 +168,12 @@ def test_names_cannot_break_the_documents(diagram: Diagram) -> None:
 )
 def test_a_picture_from_outside_is_refused(diagram: Diagram, address: str) -> None:
     with pytest.raises(InputError, match="no PNG or JPEG in a data address"):
-        svg(diagram, {diagram.filters[0].uid: address})
+        svg(diagram, {diagram.filters[0].uid: FilterPicture(address)})
 
 
 @pytest.mark.parametrize("make", [svg, page])
 def test_nothing_is_asked_for_from_outside(diagram: Diagram, make: Any) -> None:
-    document = make(diagram, {diagram.filters[4].uid: DOT})
+    document = make(diagram, {diagram.filters[4].uid: PICTURE})
     addresses = set(re.findall(r"\w+://[^\s\"'\\<]+", document))
     assert addresses <= {"http://www.w3.org/2000/svg"}  # a name, not an address
     for each in re.findall(r"(?:href|src)=\\?[\"']([^\"'\\]*)", document):
@@ -179,22 +181,40 @@ def test_nothing_is_asked_for_from_outside(diagram: Diagram, make: Any) -> None:
     assert "@import" not in document
 
 
+def test_what_each_picture_shows_is_told(diagram: Diagram) -> None:
+    drawn_filters = [each for each in diagram.filters if each.kind == "filter"]
+    kinds = ("circuit", "network", "network", "kernels", "exemplar", "")
+    shown = {each.uid: FilterPicture(DOT, kind) for each, kind in zip(drawn_filters, kinds, strict=False)}
+    titles = {}
+    for each in parts(svg(diagram, shown), "filter"):
+        titles[each.get("data-uid")] = each.findtext(f"{NAME}title", "").partition("; picture: ")[2]
+    said = ["visualisation from the circuit", *["visualisation from the whole network"] * 2, "its own kernels"]
+    assert [titles[uid] for uid in shown] == [*said, "patch that excites it most", ""]
+    assert {titles[each.uid] for each in diagram.filters if each.uid not in shown} == {""}
+    words = "filters drawn: 1 by its kernels, 1 by a visualisation from the circuit, 2 by visualisations from the whole"
+    for document in (svg(diagram, shown), page(diagram, shown)):
+        text = " ".join(re.sub(r"</text><text[^>]*>", " ", document).split())
+        assert f"{words} network, 1 by a patch of an image, 1 by another picture" in text
+    assert caption(diagram, {}) == diagram.caption
+    assert "filters drawn" not in svg(diagram, shown, captioned=False)
+
+
 # -- other files -------------------------------------------------------------------------------------------------------
 
 
 def test_the_page_holds_the_drawing_and_forbids_outside_content(diagram: Diagram) -> None:
-    document = page(diagram, {diagram.filters[4].uid: DOT})
+    document = page(diagram, {diagram.filters[4].uid: PICTURE})
     assert "default-src 'none'" in document
     match = re.search(r'<script type="application/json" id="diagram">(.*?)</script>', document, re.DOTALL)
     assert match is not None
-    assert json.loads(match[1]) == svg(diagram, {diagram.filters[4].uid: DOT}, captioned=False)
+    assert json.loads(match[1]) == svg(diagram, {diagram.filters[4].uid: PICTURE}, captioned=False)
     assert diagram.caption in document
 
 
 def test_the_image_is_the_drawing(diagram: Diagram) -> None:
     red = thumbnail(np.full((8, 8, 3), (255, 0, 0), dtype=np.uint8))
     chosen = diagram.filters[20]
-    document = svg(diagram, {chosen.uid: red})
+    document = svg(diagram, {chosen.uid: FilterPicture(red)})
     root = ElementTree.fromstring(document)
     image = Image.open(io.BytesIO(png(document, scale=1.5))).convert("RGB")
     assert image.size == pytest.approx([1.5 * float(root.get(side, "")) for side in ("width", "height")], abs=1)

@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,6 @@ from tests.pages import errors, opened, tables, texts, view_of
 from viscnn.api import VISCNN
 from viscnn.config import Connection
 from viscnn.ui import data
-from viscnn.ui.launch import launch
 from viscnn.ui.state import View
 
 SCREENSHOTS = Path(__file__).parent / "screenshots"
@@ -137,9 +135,8 @@ def test_a_circuit_that_is_gone_is_one_line(viscnn: VISCNN, circuit: str) -> Non
 
 
 @pytest.fixture(scope="module")
-def address(viscnn: VISCNN) -> Iterator[str]:
-    with launch(browser=False, environment=os.environ | {"OMP_WAIT_POLICY": "PASSIVE"}) as page:
-        yield page.url
+def address(viscnn: VISCNN, served: str) -> str:
+    return served
 
 
 @pytest.fixture(scope="module")

@@ -100,11 +100,13 @@ def test_network_tables() -> None:
             "z": [0.0, 1.0],
             "layerIndex": [0, 7],
             "shown": [0.0, 0.5],
+            "score": [0.0, 0.25],
             "inputChannel": [True, False],
         }
     )
     centres = pd.DataFrame({"u": [0.0, 1.0], "v": [0.0, -2.0]}, index=[0, 7])
     nodes = figures.network_nodes(filters, centres)
+    assert nodes.pop("value").isna().tolist() == [True, False]  # an input channel has no score
     assert nodes.to_dict("list") == {
         "x": [np.float32(0.1), 1.25],
         "y": [np.float32(0.3), -1.5],
@@ -167,3 +169,16 @@ def test_graph_without_places_is_laid_out_by_force() -> None:
     series = figures.graph_spec(nodes, relationships)["series"][0]
     assert series["layout"] == "force"
     assert all("x" not in entry for entry in series["data"])
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("m/conv/1", "`m/conv/1`"),
+        ("a` ![x](y) `b", "`` a` ![x](y) `b ``"),
+        ("``", "``` `` ```"),
+        ("one\n\ntwo", "`one two`"),
+    ],
+)
+def test_a_name_cannot_leave_its_code(text: str, shown: str) -> None:
+    assert figures.code(text) == shown

@@ -114,8 +114,20 @@ def test_a_scaled_kernel_is_one_with_other_weights() -> None:
         loss = nn.functional.cross_entropy(logits, label)
     assert found.logits is not None
     np.testing.assert_allclose(found.logits[1], logits[0].numpy(), rtol=1e-4, atol=1e-5)
-    assert found.target == "loss"
+    named = CLASSES[int(label)]
+    assert (found.target, found.label, found.predicted) == (f"loss (predicted class {named})", named, True)
     assert found.after == pytest.approx(float(loss), abs=1e-5)
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_the_loss_of_a_label(number: int) -> None:
+    network, image = nets.make("plain"), nets.images(1)
+    found = intervened(bundle(network), image, {"net/conv1/0": 0.0}, label=number)
+    loss = nn.functional.cross_entropy(network(image).detach(), torch.tensor([number]))
+    assert found.before == pytest.approx(float(loss), abs=1e-5)
+    assert (found.target, found.label, found.predicted) == (f"loss (class {CLASSES[number]})", CLASSES[number], False)
+    other = intervened(bundle(network), image, {}, output="class:bee", label=number)
+    assert (other.target, other.label, other.predicted) == ("class:bee", None, False)
 
 
 def test_an_ablated_identity_is_no_addend() -> None:

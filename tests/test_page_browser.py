@@ -12,10 +12,21 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests import page_nets
 from tests.browser import PATIENCE_MS, chromium, new_page
-from tests.clicks import active_query, ask, click_filter, network, page_of, seen, shoot, visit
+from tests.clicks import (
+    active_query,
+    ask,
+    click_filter,
+    network,
+    page_of,
+    seen,
+    shoot,
+    visit,
+    what_is_drawn_is_what_cypher_counts,
+)
 from viscnn.api import VISCNN
 from viscnn.config import Connection
 from viscnn.errors import ConfigError
+from viscnn.graph import Graph
 from viscnn.ui.launch import launch
 from viscnn.ui.state import View
 
@@ -58,11 +69,12 @@ def explore(page: Page, address: str) -> None:
     seen(page.get_by_text("219 of 2,192 kernels drawn (10 %)"))
 
 
-def test_main_path(browser: Browser, address: str, viscnn: VISCNN) -> None:
+def test_main_path(browser: Browser, address: str, viscnn: VISCNN, graph: Graph) -> None:
     with new_page(browser, width=1400, height=900) as (page, problems):
         explore(page, address)
         query = active_query(page, viscnn, "mnist")
         assert query["input"] == "three - overall"
+        assert what_is_drawn_is_what_cypher_counts(page, graph, "mnist", 0.1) == 219
         shoot(page, "explore")
 
         best = best_filter(viscnn, query["uid"])

@@ -11,7 +11,7 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from tests import toy
-from tests.pages import errors, fields, opened, press, texts, view_of
+from tests.pages import errors, fields, opened, press, texts, type_in, view_of
 from viscnn import VISCNN
 from viscnn.config import Connection
 from viscnn.ui import data
@@ -79,6 +79,55 @@ def test_a_chosen_cell_is_part_of_the_link_and_sends_nothing_again(v: VISCNN) ->
     assert fields(shown(v, row=3, column=0))[0]["cell"] == [3, 0]
 
 
+def test_an_exemplar_moves_the_outline_whatever_was_chosen_on_its_image_since(v: VISCNN) -> None:
+    v.find_exemplars(MODEL)
+    best = v.exemplars(UID)[0]
+    place = [best["row"], best["column"]]
+    page = shown(v)
+    page.button(key="exemplars_0").click().run()
+    first = fields(page)[0]
+    assert first["cell"] == place
+    elsewhere = [(place[0] + 1) % first["size"][0], place[1]]
+    page = choose(page, elsewhere)
+    assert fields(page)[0] == first
+    page.button(key="exemplars_0").click().run()
+    again = fields(page)[0]
+    assert (again["image"], again["cell"]) == (first["image"], place)
+    assert again["revision"] != first["revision"]  # what makes the browser take the cell
+    assert [view_of(page)["row"], view_of(page)["column"]] == place
+
+
+@pytest.fixture
+def few_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of each set two images are listed."""
+
+    def two(stamp: str, model: str, image_set: str) -> list[str]:
+        return data.session().image_paths(model, image_set, limit=2)
+
+    monkeypatch.setattr(data, "image_paths", two)
+
+
+@pytest.mark.usefixtures("few_listed")
+def test_any_image_of_a_set_can_be_typed_and_no_other(v: VISCNN) -> None:
+    page = shown(v, image_set="bee")
+    every = v.image_paths(MODEL, "bee", limit=100)
+    assert len(every) == 7
+    (unlisted,) = [path for path in every if path not in page.selectbox(key="image").options][-1:]
+    type_in(page, "image", unlisted)
+    page.run()
+    assert errors(page) == []
+    assert (view_of(page)["image"], view_of(page)["image_set"]) == (unlisted, "bee")
+    assert fields(page)[0]["imageAlt"] == f"image {unlisted}"
+    for wrong in (f"{unlisted}x", v.image_paths(MODEL, "ant")[0], "/etc/passwd"):
+        type_in(page, "image", wrong)
+        page.run()
+        (message,) = errors(page)
+        assert f"image set 'bee' has no image '{wrong}'" in message.replace("\\", "")
+        assert view_of(page)["image"] == unlisted
+        assert page.selectbox(key="image").value == unlisted
+    assert errors(page.run()) == []
+
+
 def test_another_filter_has_no_chosen_cell(v: VISCNN) -> None:
     page = shown(v, row=1, column=1)
     page.selectbox(key="find").set_value(f"{MODEL}/conv1/0").run()
@@ -130,6 +179,15 @@ def test_interventions_change_the_session_alone(v: VISCNN) -> None:
     next(each for each in page.button if each.key == f"undo_{UID}").click().run()
     assert "0 ablates it" in texts(page)
     assert v.intervene(MODEL, v.image_paths(MODEL)[0], {}, output="class:bee").after == pytest.approx(found.before)
+
+
+def test_an_intervention_that_is_taken_back_twice_is_gone(v: VISCNN) -> None:
+    page = shown(v)
+    press(page, "Set for this filter")
+    page.session_state["viscnn_factors"][MODEL].clear()  # as by the first of two quick clicks
+    next(each for each in page.button if each.key == f"undo_{UID}").click().run()
+    assert errors(page) == []
+    assert "0 ablates it" in texts(page)
 
 
 def test_an_input_channel_has_kernels_only(v: VISCNN) -> None:

@@ -1,7 +1,6 @@
 """The query bar: completions while one types, and image sets of one's own, by AppTest and in a real Chromium."""
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,10 @@ from playwright.sync_api import Page, expect
 from streamlit.testing.v1 import AppTest
 
 from tests.browser import PATIENCE_MS, chromium, new_page
-from tests.pages import errors, opened, press, texts
+from tests.pages import errors, opened, press, texts, view_of
 from viscnn.api import VISCNN
 from viscnn.config import Connection
 from viscnn.ui import data
-from viscnn.ui.launch import launch
 from viscnn.ui.state import View
 
 SCREENSHOTS = Path(__file__).parent / "screenshots"
@@ -58,12 +56,12 @@ def with_sets(view: View | None = None) -> AppTest:
 
 def test_the_browser_is_told_what_can_be_named(v: VISCNN) -> None:
     v.save_image_set("mnist", "my threes", v.image_paths("mnist", "three", limit=2))
-    asked = v.query("two - three", model="mnist", max_images=10)
+    asked = v.query("two - 3*three", model="mnist", max_images=10)
     found = completions(opened("explore", View(model="mnist")))
     names = [(each["text"], each["kind"]) for each in found["names"]]
     assert names[:2] == [("overall", "set"), ("eight", "set")]
     assert ('"my threes"', "own") in names
-    assert found["earlier"][0] == asked.input == "two - three"
+    assert found["earlier"][0] == asked.input == "two - 3*three"
 
 
 def test_a_new_set_is_told_at_the_next_run(v: VISCNN) -> None:
@@ -71,6 +69,37 @@ def test_a_new_set_is_told_at_the_next_run(v: VISCNN) -> None:
     assert not any(each["kind"] == "own" for each in completions(page)["names"])
     v.save_image_set("mnist", "late", v.image_paths("mnist", "three", limit=2))
     assert {"text": "late", "kind": "own"} in completions(page.run())["names"]
+
+
+def test_a_query_of_the_history_stays_active_though_another_was_to_be_activated(v: VISCNN) -> None:
+    one, two = (v.query(text, model="mnist", max_images=10, activate=False).uid for text in ("four", "five"))
+    page = opened("explore", View(model="mnist", query=two))
+    page.session_state["viscnn_to_activate"] = two  # run, and its picture is not drawn yet
+    page.button(key=f"again {one}").click().run()
+    assert errors(page) == []
+    assert (view_of(page)["query"], "viscnn_to_activate" in page.session_state) == (one, False)
+    assert v.model("mnist")["activeQuery"] == one
+
+
+def test_what_is_activated_by_its_button_stays_active_too(v: VISCNN) -> None:
+    one, two = (v.query(text, model="mnist", max_images=10).uid for text in ("six", "seven"))
+    page = opened("explore", View(model="mnist", query=one))
+    page.session_state["viscnn_to_activate"] = two
+    press(page, "Activate for Cypher")
+    assert errors(page) == []
+    assert v.model("mnist")["activeQuery"] == one
+
+
+def test_the_selected_filter_becomes_the_output(v: VISCNN) -> None:
+    page = opened("explore", View(model="mnist"))
+    page.selectbox(key="find").set_value("mnist/conv3/2").run()
+    assert page.selectbox(key="output").value == "loss"
+    page.button(key="explain").click().run()
+    assert errors(page) == []
+    output = page.selectbox(key="output")
+    assert (output.value, "filter:mnist/conv3/2" in output.options) == ("filter:mnist/conv3/2", True)
+    page.selectbox(key="find").set_value("mnist/input/gray").run()
+    assert "explain" not in [each.key for each in page.button]
 
 
 def test_nothing_is_opened_before_the_image_sets_are(v: VISCNN) -> None:
@@ -129,10 +158,8 @@ def test_a_name_that_cannot_be_is_one_line_and_nothing_is_lost(name: str, messag
 
 
 @pytest.fixture(scope="module")
-def address(v: VISCNN, server: Connection) -> Iterator[str]:
-    named = {"NEO4J_URI": server.uri, "NEO4J_USERNAME": server.username, "NEO4J_PASSWORD": server.password}
-    with launch(browser=False, environment=os.environ | named | {"OMP_WAIT_POLICY": "PASSIVE"}) as page:
-        yield page.url
+def address(v: VISCNN, served: str) -> str:
+    return served
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
 """What the page remembers and offers: views in addresses, and choices that fit the engine."""
 
+import json
+
 import pytest
 
 from viscnn.engine.criteria import CRITERIA as ENGINE_CRITERIA
@@ -50,6 +52,15 @@ def test_a_visualisation_as_the_image_survives_the_address(shown: Visualized, te
         '{"v":1,"model":3}',
         '{"v":1,"image_set":null}',
         '{"v":1,"kernels":1000000}',
+        '{"v":1,"row":1000000000000000000000000000000}',
+        '{"v":1,"selected":"\\ud800"}',
+        '{"v":1,"model":"\\udfff","keep":0.2}',
+        '{"v":1,"image_set":"a\\udc00b"}',
+        '{"v":1,"\\ud800":1}',
+        '{"v":1,"visualization":{"target":"\\ud800"}}',
+        '{"v":1,"visualization":{"target":"m/conv/1","circuit":"\\ud800"}}',
+        '{"v":1,"kernels":' + "1" * 5000 + "}",
+        '{"v":1,"model":' + "[" * 900 + "]" * 900 + "}",
         '{"v":1,"password":"x"}',
         '{"v":1,"visualization":"m/conv/1"}',
         '{"v":1,"visualization":[]}',
@@ -67,6 +78,16 @@ def test_a_visualisation_as_the_image_survives_the_address(shown: Visualized, te
 def test_bad_views_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"\S"):
         View.from_json(text)
+
+
+def test_a_whole_character_is_kept_that_json_writes_in_halves() -> None:
+    assert View.from_json('{"v":1,"image":"\\ud83d\\ude00.png"}').image == "\U0001f600.png"
+
+
+def test_what_is_wrong_is_said_in_a_line() -> None:
+    with pytest.raises(ValueError, match="is no selected") as caught:
+        View.from_json(json.dumps({"v": 1, "selected": ["x" * 100_000]}))
+    assert len(str(caught.value)) < 200
 
 
 def test_choices_are_those_of_the_engine() -> None:

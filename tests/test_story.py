@@ -6,29 +6,29 @@ its top kernels are followed, and a circuit that reaches it is extracted. What i
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import quote
 
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.browser import PATIENCE_MS, chromium, new_page
-from tests.clicks import active_query, ask, click_filter, network, page_of, seen, shoot, visit
+from tests.clicks import (
+    active_query,
+    ask,
+    click_filter,
+    counted,
+    network,
+    seen,
+    shoot,
+    visit,
+    what_is_drawn_is_what_cypher_counts,
+)
 from viscnn.api import VISCNN
 from viscnn.config import Connection, data_folder
 from viscnn.graph import Graph
 from viscnn.ui.panels.query_bar import target_filter
 from viscnn.ui.state import View
 
-HIGHEST = """
-MATCH (:Filter)-[k:KERNEL]->(f:Filter {model: $model})
-MATCH (l:Layer {uid: f.model + '/' + f.layer})
-WITH k, k.score * l.positions AS scaled
-WHERE scaled > 0
-ORDER BY scaled DESC
-LIMIT $count
-RETURN k.sign AS sign, count(*) AS kernels
-"""
 TOUCHING = """
 MATCH (:Filter)-[k:KERNEL]->(f:Filter {model: $model})
 MATCH (l:Layer {uid: f.model + '/' + f.layer})
@@ -39,8 +39,6 @@ LIMIT $count
 WITH f, source WHERE $uid IN [f.uid, source.uid]
 RETURN count(*) AS kernels
 """
-SIGNS = {-1: "inhibitory", 0: "mixed", 1: "excitatory"}
-PATIENCE_S = 120.0
 
 
 @dataclass(frozen=True)
@@ -76,9 +74,8 @@ def viscnn(server: Connection) -> Iterator[VISCNN]:
 
 
 @pytest.fixture(scope="module")
-def address(server: Connection) -> Iterator[str]:
-    with page_of(server) as url:
-        yield url
+def address(served: str) -> str:
+    return served
 
 
 @pytest.fixture(scope="module")
@@ -110,14 +107,14 @@ def test_the_story_of_the_paper(
         ask_contrast(page, story)
         query = active_query(page, viscnn, story.model)
         assert (query["input"], query["status"]) == (story.input, "complete")
-        drawn = what_is_drawn_is_what_cypher_counts(page, graph, story)
+        drawn = what_is_drawn_is_what_cypher_counts(page, graph, story.model, story.keep)
         shoot(page, f"story-{story.model}-query")
 
         uid = clickable_filter(page, viscnn, query["uid"], story)
         click_filter(page, uid)
         seen(page.get_by_role("heading", name=uid))
         lit = {"model": story.model, "count": drawn, "uid": uid}
-        assert ask(network(page), "n.lit.length") == rows(graph, TOUCHING, lit)[0][0]
+        assert ask(network(page), "n.lit.length") == counted(graph, TOUCHING, lit)[0][0]
         a_cell_outlines_its_receptive_field(page, viscnn, uid)
         shoot(page, f"story-{story.model}-filter")
 
@@ -128,10 +125,6 @@ def test_the_story_of_the_paper(
         assert problems == []
 
 
-def rows(graph: Graph, text: str, parameters: dict[str, Any]) -> tuple[tuple[Any, ...], ...]:
-    return graph.fetch(text, parameters, limit=10, timeout=PATIENCE_S).rows
-
-
 def ask_contrast(page: Page, story: Story) -> None:
     network(page)
     page.get_by_label("Input", exact=True).fill(story.input)
@@ -139,26 +132,6 @@ def ask_contrast(page: Page, story: Story) -> None:
     page.get_by_role("button", name="Run query").click()
     seen(page.get_by_text("decide the result"))
     seen(page.get_by_text("kernels drawn"))
-
-
-def what_is_drawn_is_what_cypher_counts(page: Page, graph: Graph, story: Story) -> int:
-    """Filters, kernels and their signs; returns the number of kernels."""
-    canvas = network(page)
-    filters, total = (
-        rows(graph, text, {"model": story.model})[0][0]
-        for text in (
-            "MATCH (f:Filter {model: $model}) RETURN count(f)",
-            "MATCH (:Filter)-[k:KERNEL]->(:Filter {model: $model}) RETURN count(k)",
-        )
-    )
-    assert ask(canvas, "n.network.filters.count") == filters
-    count: int = round(story.keep * total)
-    highest = dict(rows(graph, HIGHEST, {"model": story.model, "count": count}))
-    signs: list[int] = ask(canvas, "[...n.network.kernels.sign].filter((sign) => sign !== 2)")
-    assert {SIGNS[sign]: signs.count(sign) for sign in set(signs)} == highest
-    assert len(signs) == count
-    seen(page.get_by_text(f"{count:,} of {total:,} kernels drawn"))
-    return count
 
 
 def clickable_filter(page: Page, viscnn: VISCNN, query: str, story: Story) -> str:

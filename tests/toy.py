@@ -136,14 +136,17 @@ def score_rows(name: str, architecture: Architecture, *, seed: int) -> list[dict
     ]
 
 
-def save_query(graph: Graph, name: str, architecture: Architecture, uid: str, *, seed: int) -> list[dict[str, Any]]:
+def save_query(
+    graph: Graph, name: str, architecture: Architecture, uid: str, *, seed: int, signed: bool = False
+) -> list[dict[str, Any]]:
     """Store a complete query of random scores; returns its rows."""
     rows = score_rows(name, architecture, seed=seed)
     properties = {
         "text": f"{uid} -> loss [taylor]",
         "input": uid.rpartition("/")[2],
         "output": "loss",
-        "criterion": "taylor",
+        "criterion": "taylor-signed" if signed else "taylor",
+        "signed": signed,
         "parameters": json.dumps({}),
         "images": 4,
         "imagesHash": f"hash-{seed}",

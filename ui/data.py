@@ -1,7 +1,9 @@
 """All that the page knows: calls of the public API, cached.
 
 One VISCNN session serves the whole process and is replaced after a failed connection. Tables are cached by a model's
-stamp (address, name, weights hash, time of ingest) and a query's uid, which names its content.
+stamp (see `VISCNN.stamp`) and a query's uid, which names its content.
+
+Visitors look at maps of one model at once: nothing in a run of it changes the model, or anything else that they share.
 """
 
 import threading
@@ -36,6 +38,7 @@ __all__ = [
     "LIMIT",
     "Drawing",
     "Kept",
+    "activate",
     "activation",
     "begun_activation",
     "circuit_drawing",
@@ -78,8 +81,8 @@ __all__ = [
 LIMIT = 20_000
 _EVERYTHING = 1_000_000
 _TO_ACTIVATE, _ACTIVATION = "viscnn_to_activate", "viscnn_activation"
-# a model's hooks serve one forward pass at a time, and all visitors share one model
-_MODEL = threading.RLock()
+# scores take all cores, and for a large model most of the memory: those of one visitor at a time
+_SCORING = threading.RLock()
 
 
 @dataclass(frozen=True)
@@ -133,9 +136,8 @@ def models() -> list[dict[str, Any]]:
 
 
 def stamp(model: str) -> str:
-    """What caches of a complete model's tables are keyed by; raises NotInGraph."""
-    found = session().model(model)
-    return "|".join((session().address, model, found["weightsHash"], str(found["createdAt"])))
+    """What caches of a complete model's tables and pictures are keyed by; raises NotInGraph."""
+    return session().stamp(model)
 
 
 @st.cache_data(show_spinner=False, max_entries=32)
@@ -198,7 +200,7 @@ def run_query(
     text: str, *, model: str, output: str | None, criterion: str, max_images: int, progress: Progress
 ) -> "QueryReport":
     """Score and store a query; it is activated when the page has drawn it (see `begun_activation`)."""
-    with _MODEL:
+    with _SCORING:
         report = session().query(
             text,
             model=model,
@@ -223,6 +225,12 @@ def begun_activation() -> "Future[dict[str, Any]] | None":
     return st.session_state.get(_ACTIVATION)
 
 
+def activate(uid: str) -> dict[str, Any]:
+    """Activate a query now, instead of the one that was run last if that was not begun yet."""
+    st.session_state.pop(_TO_ACTIVATE, None)
+    return session().activate(uid)
+
+
 def forget_activation() -> None:
     """The activation has been looked at."""
     st.session_state.pop(_ACTIVATION, None)
@@ -241,7 +249,7 @@ def subgraph(stamp: str, query: str, kept: Kept) -> "Subgraph":
 
 @st.cache_data(show_spinner="Comparing", max_entries=16)
 def comparison(stamp: str, first: str, second: str, kept: Kept) -> "Comparison":
-    """Two queries at one kept fraction or share, at most LIMIT kernels each."""
+    """Two queries at one kept fraction or share, at most LIMIT kernels of each drawn; all are counted."""
     return session().compare(first, second, keep=kept.keep, share=kept.share, limit=LIMIT)
 
 
@@ -291,7 +299,7 @@ def similar_filters(stamp: str, filter_uid: str) -> list[dict[str, Any]]:
 
 def run_circuit(target: str, *, model: str, progress: Progress, **settings: Any) -> "CircuitReport":
     """Extract, verify and store a circuit."""
-    with _MODEL:
+    with _SCORING:
         return session().circuit(target, model=model, progress=progress, **settings)
 
 
@@ -311,9 +319,14 @@ def circuit_drawing(stamp: str, uid: str) -> Drawing:
 # -- images ------------------------------------------------------------------------------------------------------------
 
 
-@st.cache_data(show_spinner=False, max_entries=64)
 def image_paths(stamp: str, model: str, image_set: str) -> list[str]:
-    """Paths of some images of a set."""
+    """Paths of some images of a set, which may be another one of this name than a moment ago."""
+    found = (str(each["hash"]) for each in session().image_sets(model) if each["name"] == image_set)
+    return _image_paths(stamp, model, image_set, next(found, None))
+
+
+@st.cache_data(show_spinner=False, max_entries=64)
+def _image_paths(stamp: str, model: str, image_set: str, images_hash: str | None) -> list[str]:
     return session().image_paths(model, image_set)
 
 
@@ -331,15 +344,13 @@ def decoded(file: BinaryIO, name: str) -> "Image":
 @st.cache_data(show_spinner=False, max_entries=512)
 def activation(stamp: str, filter_uid: str, picture: "Picture") -> NDArray[np.float32]:
     """The pre-activation map of a filter on an image."""
-    with _MODEL:
-        return session().activation(filter_uid, picture)
+    return session().activation(filter_uid, picture)
 
 
 @st.cache_data(show_spinner=False, max_entries=512)
 def kernel_maps(stamp: str, kernels: tuple[tuple[str, str], ...], picture: "Picture") -> "list[KernelMaps]":
     """The input map and the edge map of each kernel (source, target) on an image."""
-    with _MODEL:
-        return session().kernel_maps(kernels, picture)
+    return session().kernel_maps(kernels, picture)
 
 
 @st.cache_data(show_spinner=False, max_entries=32)
@@ -353,8 +364,7 @@ def intervene(
     watch: tuple[str, ...],
 ) -> "Response":
     """An image's logits, target and watched maps, as they are and with scaled filters and kernels."""
-    with _MODEL:
-        return session().intervene(model, picture, factors, output=output, watch=watch)
+    return session().intervene(model, picture, factors, output=output, watch=watch)
 
 
 @st.cache_data(show_spinner=False, max_entries=128)
@@ -378,5 +388,4 @@ def run_text(text: str, *, limit: int) -> "Table":
 
 def ingest(name: str, progress: Progress) -> "LoadReport":
     """Ingest a model of the zoo."""
-    with _MODEL:
-        return session().ingest(name, progress=progress)
+    return session().ingest(name, progress=progress)

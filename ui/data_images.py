@@ -52,7 +52,6 @@ def thumbnails(stamp: str, model: str, shown: tuple[str, ...]) -> dict[str, str]
 def save(model: str, name: str, images: list[str]) -> str:
     """Store an image set; returns what should be said of it."""
     found = data.session().save_image_set(model, name, images)
-    data.image_paths.clear()  # its name may have been another set's, deleted since
     parts = f"{found['scoreImages']} that queries read, {found['checkImages']} that circuits are verified on"
     return f"Image set {found['name']!r}: {found['images']} images, {parts}"
 
@@ -60,4 +59,3 @@ def save(model: str, name: str, images: list[str]) -> str:
 def drop(model: str, name: str) -> None:
     """Remove an image set of one's own."""
     data.session().drop_image_set(model, name)
-    data.image_paths.clear()

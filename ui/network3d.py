@@ -55,10 +55,9 @@ def network3d(
             "source", "target"}, which need not be drawn now; sent on the first drawing and when `selected_revision`
             changes, so that it is safe to pass back what was clicked.
         selected_revision: count it up when Python, not a click, changes the selection.
-        key: Streamlit's key of the component; the camera lives as long as it stays the same.
-        height: CSS pixels.
+        key: Streamlit's key of the component; the camera lives as long as it stays the same. `height` in CSS pixels.
         layers: the caption of each layer; an empty one is none. Of too many every n-th is shown.
-        legend: text of the legend, such as "1,234 of 250,048 kernels drawn".
+        legend: its text, such as "1,234 of 250,048 kernels drawn".
         palette: colours of the signs: red and blue; blue and orange, for any kind of colour blindness; or of two
             queries, where -1 stands for kernels of the left one only, 0 for shared ones, 1 for the right one's only.
         on_select: called before the rerun that a click starts; `clicked(key)` is the click.
@@ -72,8 +71,8 @@ def network3d(
     node_table, kernel_table = _node_table(nodes), _kernel_table(kernels, len(nodes))
     jump = _jump(key, _named(selected, node_table, kernel_table), selected_revision)
     drawn = {"revision": revision, "height": height, "layers": list(layers), "legend": legend, "palette": palette}
-    settings = drawn | {"selected": jump, "selectedRevision": selected_revision}
-    data = {"nodes": node_table, "kernels": kernel_table, "cfg": settings}
+    cfg = drawn | {"selected": jump, "selectedRevision": selected_revision}
+    data = {"nodes": node_table, "kernels": kernel_table, "cfg": cfg}
     result = _component()(key=key, data=data, default={"selected": None}, on_selected_change=on_select)
     value = cast(dict[str, Any] | None, result.get("selected"))
     if value is None or value["selectedRevision"] != selected_revision:

@@ -5,7 +5,7 @@ from contextlib import nullcontext
 
 import streamlit as st
 
-from viscnn.api_diagram import PICTURE_KINDS, PictureKind
+from viscnn.api_diagram import PICTURE_KINDS, FilterPicture, PictureKind
 from viscnn.ui import data
 
 __all__ = ["pictures"]
@@ -16,8 +16,8 @@ MOST_PICTURES = 20_000
 FEW = 50
 
 
-def pictures(stamp: str, model: str, uids: Sequence[str], *, circuit: str | None = None) -> dict[str, str]:
-    """PNG data addresses by uid; who has no picture is left out. Nothing is rendered.
+def pictures(stamp: str, model: str, uids: Sequence[str], *, circuit: str | None = None) -> dict[str, FilterPicture]:
+    """PNG data addresses with their kind, by uid; who has no picture is left out. Nothing is rendered.
 
     In the order of `PICTURE_KINDS`, which is that of files too. Visualisations that are rendered meanwhile are found
     at the next call; what was found is remembered, and that a filter has no exemplar for FORGOTTEN_S.
@@ -25,14 +25,14 @@ def pictures(stamp: str, model: str, uids: Sequence[str], *, circuit: str | None
     known = _known(stamp)
     if len(known) > MOST_PICTURES:
         known.clear()
-    found: dict[str, str] = {}
+    found: dict[str, FilterPicture] = {}
     for kind in PICTURE_KINDS:
         key = (kind, _source(kind, model, circuit))
         missing = [uid for uid in uids if uid not in found]
         new = [uid for uid in missing if (key, uid) not in known]
         if new and key != ("circuit", None):
             _look(known, key, model, new, circuit)
-        found |= {uid: picture for uid in missing if (picture := known.get((key, uid)))}
+        found |= {uid: FilterPicture(picture, kind) for uid in missing if (picture := known.get((key, uid)))}
     return found
 
 
@@ -49,7 +49,7 @@ def _look(known: dict[tuple[_Key, str], str], key: _Key, model: str, uids: list[
     slow = key[0] == "exemplar" and len(uids) > FEW
     with st.spinner("Looking for pictures of the filters") if slow else nullcontext():
         found = data.session().filter_pictures(model, uids, circuit=circuit, kinds=(key[0],))
-    known |= {(key, uid): picture for uid, picture in found.items()}
+    known |= {(key, uid): picture.address for uid, picture in found.items()}
     if key[0] in {"exemplar", "kernels"}:  # they do not come while the page runs, or under another key
         known |= {(key, uid): "" for uid in uids if uid not in found}
 

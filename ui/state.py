@@ -5,11 +5,15 @@ by the default view, with a warning.
 """
 
 import json
+import re
+import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
 import streamlit as st
+
+from viscnn.ui.figures import plain
 
 __all__ = [
     "DRAWINGS",
@@ -23,14 +27,15 @@ __all__ = [
     "Visualized",
     "clicks",
     "current",
+    "fill",
     "jumps",
     "look_at",
+    "looks",
     "nearest",
     "open_model",
     "restore",
     "select",
     "update",
-    "uploads",
 ]
 
 VERSION = 1
@@ -40,9 +45,13 @@ DRAWINGS = ("diagram", "network")
 OBJECTIVES = ("channel", "neuron")
 PARAMETER = "view"
 _VIEW, _WARNING = "viscnn_view", "viscnn_view_warning"
-_JUMPS, _CLICKS, _UPLOADS = "viscnn_jumps", "viscnn_clicks", "viscnn_uploads"
+_JUMPS, _CLICKS, _LOOKS = "viscnn_jumps", "viscnn_clicks", "viscnn_looks"
 PANEL, SELECTED = "panel", "Selected"
 """Key of the switch between panels, and its choice that shows the selection."""
+_NO_TEXT = re.compile("[\ud800-\udfff]")
+"""Halves of characters, which JSON can write and nothing else can hold."""
+_MOST_CELLS = 1_000_000
+_MOST_SAID = 80
 
 
 @dataclass(frozen=True)
@@ -64,11 +73,11 @@ class Visualized:
     def fits(self) -> bool:
         """Whether all values are of their kind."""
         return (
-            isinstance(self.target, str)
+            _is_text(self.target)
             and self.objective in OBJECTIVES
             and type(self.sign) is int
             and self.sign in (1, -1)
-            and isinstance(self.circuit, str | None)
+            and (self.circuit is None or _is_text(self.circuit))
         )
 
 
@@ -121,13 +130,13 @@ class View:
         """Read what `to_json` wrote; raises ValueError naming what is wrong."""
         try:
             given = json.loads(text)
-        except (json.JSONDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError("it is not JSON") from error
         if not isinstance(given, dict) or given.pop("v", None) != VERSION:
             raise ValueError(f"it is not of version {VERSION}")
         unknown = given.keys() - {field.name for field in fields(cls)}
         if unknown:
-            raise ValueError(f"it has no field {min(unknown)!r}")
+            raise ValueError(f"it has no field {_said(min(unknown))}")
         if given.get("visualization") is not None:
             given["visualization"] = _visualized(given["visualization"])
         for name, value in given.items():
@@ -150,7 +159,7 @@ def _visualized(given: Any) -> Visualized:
             return found
     except TypeError:  # no object, no target, or a field that there is not
         pass
-    raise ValueError(f"{given!r} is no visualization")
+    raise ValueError(f"{_said(given)} is no visualization")
 
 
 def _check(name: str, value: Any) -> None:
@@ -167,11 +176,22 @@ def _check(name: str, value: Any) -> None:
     elif name == "visualization":
         fits = value is None or isinstance(value, Visualized)
     elif name in {"row", "column"}:
-        fits = value is None or (type(value) is int and value >= 0)
+        fits = value is None or (type(value) is int and 0 <= value < _MOST_CELLS)
     else:
-        fits = isinstance(value, str) or (value is None and name != "image_set")
+        fits = _is_text(value) or (value is None and name != "image_set")
     if not fits:
-        raise ValueError(f"{value!r} is no {name}")
+        raise ValueError(f"{_said(value)} is no {name}")
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and not _NO_TEXT.search(value)
+
+
+def _said(value: Any) -> str:
+    """A wrong value, as far as a line can hold it."""
+    short = reprlib.Repr()
+    short.maxstring = _MOST_SAID
+    return short.repr(value)
 
 
 def restore() -> View:
@@ -214,13 +234,14 @@ def select(uid: str | None, source: str | None = None, *, by_click: bool = False
 
 def look_at(visualization: Visualized | None = None, **changes: Any) -> None:
     """Show maps on a visualisation, or on the view's image, with `changes` of the view; an upload is taken away."""
-    st.session_state[_UPLOADS] = uploads() + 1
+    st.session_state[_LOOKS] = looks() + 1
     update(visualization=visualization, **changes)
 
 
-def uploads() -> int:
-    """How often an upload was taken away: part of the widget's key, as only a new widget has no file."""
-    return int(st.session_state.get(_UPLOADS, 0))
+def looks() -> int:
+    """How often `look_at` was called: part of the upload's key, as only a new widget has no file, and of the map's
+    revision, as it may have chosen another cell of the same map."""
+    return int(st.session_state.get(_LOOKS, 0))
 
 
 def jumps() -> int:
@@ -231,6 +252,17 @@ def jumps() -> int:
 def clicks() -> int:
     """How often it was changed in the 3-D view."""
     return int(st.session_state.get(_CLICKS, 0))
+
+
+def fill(key: str, value: str, since: object) -> None:
+    """Put `value` into a widget that is about to be drawn, if what it comes from is not what it came from last time.
+
+    What a person has chosen or typed since then stays.
+    """
+    memory = f"{key}:filled"
+    if st.session_state.get(memory) != since:
+        st.session_state[key] = value
+        st.session_state[memory] = since
 
 
 def nearest(steps: Sequence[float], value: float) -> float:
@@ -245,7 +277,8 @@ def _from_address() -> View:
     try:
         return View.from_json(text)
     except ValueError as error:
-        st.session_state[_WARNING] = f"The link's view was not used: {error}. The default view is shown instead."
+        said = f"The link's view was not used: {error}. The default view is shown instead."
+        st.session_state[_WARNING] = plain(said)
         return View()
 
 

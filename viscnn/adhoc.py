@@ -116,7 +116,7 @@ def run(
 
     Raises:
         CypherRefused: not a single plain read, wrong Cypher, or slower than `timeout`.
-        InputError: `limit` or `timeout` is not positive.
+        InputError: `limit` or `timeout` is not positive, or a parameter is nothing that Neo4j can hold.
     """
     _check_bounds(limit, timeout)
     _check_text(text)

@@ -1,5 +1,6 @@
 """The part of the API that draws circuits: as data, and as SVG, PNG and HTML files."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -7,12 +8,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from viscnn.api_exemplars import Exemplars
 from viscnn.api_visualize import Visualizations
+from viscnn.diagram.kinds import FilterPicture
 from viscnn.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
     from viscnn.diagram.layout import Diagram
 
-__all__ = ["FORMATS", "PICTURE_KINDS", "Diagrams", "Format", "PictureKind"]
+__all__ = ["FORMATS", "PICTURE_KINDS", "Diagrams", "FilterPicture", "Format", "PictureKind"]
 
 Format = Literal["svg", "png", "html"]
 PictureKind = Literal["kernels", "circuit", "network", "exemplar"]
@@ -46,8 +48,10 @@ class Diagrams(Exemplars, Visualizations):
         *,
         circuit: str | None = None,
         kinds: Sequence[PictureKind] = PICTURE_KINDS,
-    ) -> dict[str, str]:
-        """Small pictures of filters as PNG in data addresses; nothing is rendered, who has none is left out.
+    ) -> dict[str, FilterPicture]:
+        """Small pictures of filters, PNG in data addresses with their kind; who has none is left out.
+
+        Nothing is rendered.
 
         Args:
             circuit: uid of the circuit that the pictures are for.
@@ -65,13 +69,13 @@ class Diagrams(Exemplars, Visualizations):
             "network": partial(self._visualized, circuit=None),
             "exemplar": self._patches,
         }
-        found: dict[str, str] = {}
+        found: dict[str, FilterPicture] = {}
         for kind in kinds:
             if kind not in sources:
                 raise InputError(f"there is no kind of pictures {kind!r} (one of {', '.join(PICTURE_KINDS)})")
             missing = [uid for uid in uids if uid not in found]
             if missing:
-                found |= sources[kind](model, missing)
+                found |= {uid: FilterPicture(each, kind) for uid, each in sources[kind](model, missing).items()}
         return found
 
     def draw_diagram(
@@ -79,7 +83,7 @@ class Diagrams(Exemplars, Visualizations):
         diagram: "Diagram",
         kind: Format = "svg",
         *,
-        pictures: Mapping[str, str] | None = None,
+        pictures: Mapping[str, FilterPicture | str] | None = None,
         dark: bool = False,
         safe: bool = False,
         captioned: bool = True,
@@ -89,7 +93,8 @@ class Diagrams(Exemplars, Visualizations):
 
         Args:
             kind: `svg`, `png` or `html`; all three hold everything inside.
-            pictures: of filters by uid, PNG or JPEG in data addresses; discs with numbers without them.
+            pictures: of filters by uid: as `filter_pictures` has them, or any PNG or JPEG in data addresses; discs with
+                numbers without them.
             dark: light on dark; a page follows the reader's system.
             safe: excitatory orange and inhibitory blue (Okabe and Ito 2008), told apart with any kind of colour
                 blindness, in place of red and blue.
@@ -104,9 +109,10 @@ class Diagrams(Exemplars, Visualizations):
         from viscnn.diagram.style import palette_of
         from viscnn.diagram.svg import svg
 
+        shown = {uid: FilterPicture(each) if isinstance(each, str) else each for uid, each in (pictures or {}).items()}
         if kind == "html":
-            return page(diagram, pictures or {}, safe=safe).encode()
-        drawn = svg(diagram, pictures or {}, palette=palette_of(dark=dark, safe=safe), captioned=captioned)
+            return page(diagram, shown, safe=safe).encode()
+        drawn = svg(diagram, shown, palette=palette_of(dark=dark, safe=safe), captioned=captioned)
         if kind == "png":
             return png(drawn, scale=scale)
         if kind == "svg":
@@ -140,7 +146,16 @@ class Diagrams(Exemplars, Visualizations):
             file.write_bytes(content)
         except OSError as error:
             raise ConfigError(f"cannot write {str(path)!r}: {error.strerror}") from error
-        return diagram.facts() | {"pictures": len(shown), "caption": diagram.caption, "file": str(file)}
+        kinds = Counter(each.kind for each in shown.values())
+        counts = {"pictures": len(shown), "pictureKinds": {each: kinds[each] for each in PICTURE_KINDS}}
+        return diagram.facts() | counts | {"caption": self.diagram_caption(diagram, shown), "file": str(file)}
+
+    @staticmethod
+    def diagram_caption(diagram: "Diagram", pictures: Mapping[str, FilterPicture]) -> str:
+        """What a diagram with these pictures shows, how many there are of each kind, and what it leaves out."""
+        from viscnn.diagram.svg import caption
+
+        return caption(diagram, pictures)
 
     # -- pictures --------------------------------------------------------------------------------------------------
 

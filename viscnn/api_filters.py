@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from viscnn.engine.one_image import KernelMaps, Picture, Response
     from viscnn.engine.receptive import LayerFields, ReceptiveField, ReceptiveFields
 
-__all__ = ["Filters"]
+__all__ = ["MOST_FIELDS", "Filters"]
+
+MOST_FIELDS = 8
+"""Models whose receptive fields a session keeps."""
 
 
 class Filters(Session):
@@ -40,17 +43,23 @@ class Filters(Session):
         return str(found[0]["activeQuery"] or "") if found else ""
 
     def incoming_kernels(self, uid: str, *, query: str | None = None, limit: int = 10) -> list[dict[str, Any]]:
-        """The kernels into a filter with their weights, by the scores of a saved query (the active one), else by l1."""
+        """The kernels into a filter with their weights, by the scores of a saved query (the active one), else by l1.
+
+        Of a signed criterion the size of a score counts.
+        """
         asked = self._query_for(uid, query)
         return self._graph.read("read/incoming_kernels", uid=uid, query=asked, limit=limit)
 
     def outgoing_kernels(self, uid: str, *, query: str | None = None, limit: int = 10) -> list[dict[str, Any]]:
-        """The kernels from a filter with their weights, by the scores of a saved query (the active one), else by l1."""
+        """The kernels from a filter with their weights, by the scores of a saved query (the active one), else by l1.
+
+        Of a signed criterion the size of a score counts.
+        """
         asked = self._query_for(uid, query)
         return self._graph.read("read/outgoing_kernels", uid=uid, query=asked, limit=limit)
 
     def filter_scores(self, uid: str) -> list[dict[str, Any]]:
-        """A filter's score and rank in its layer under every saved query, newest first."""
+        """A filter's score and rank in its layer (of signed criteria by size) under every saved query, newest first."""
         return self._graph.read("read/filter_scores", uid=uid)
 
     def class_profile(self, uid: str) -> dict[str, Any] | None:
@@ -120,13 +129,15 @@ class Filters(Session):
         Args:
             factors: by uid of a filter, or `SOURCE -> TARGET` of a kernel; 0 ablates.
             output: what T is: `loss` (default), `class:NAME`, `filter:UID`...
-            label: number of the image's class, for the loss.
+            label: number of the image's class, for the loss; by default that of an image of the model's source, and of
+                other pictures, and where the model has no such class, what the unchanged model predicts.
             watch: uids of filters whose maps are returned.
         """
-        from viscnn.engine.one_image import intervened, opened
+        from viscnn.engine.one_image import intervened, label_of, opened
 
         bundle = self.bundle(model)
-        return intervened(bundle, opened(bundle, image), factors, output=output, label=label, watch=watch)
+        known = label_of(bundle, image) if label is None else label
+        return intervened(bundle, opened(bundle, image), factors, output=output, label=known, watch=watch)
 
     # -- receptive fields ------------------------------------------------------------------------------------------
 
@@ -156,11 +167,16 @@ class Filters(Session):
         return self._receptive_fields(model).layer(layer, channel=channel, towards=towards)
 
     def _receptive_fields(self, model: str) -> "ReceptiveFields":
+        """Those of a model, which are worked out once; of the models that were looked at last a few are kept."""
         from viscnn.engine.receptive import ReceptiveFields
         from viscnn.engine.stored import stored_structure
 
         stored = self.model(model)
         key = (stored["name"], stored["weightsHash"], stored["createdAt"])
-        if key not in self._fields:
-            self._fields = {key: ReceptiveFields(stored_structure(self._graph, stored["name"]))}
-        return self._fields[key]
+        with self._lock("fields", ""):
+            if key not in self._fields:
+                self._fields[key] = ReceptiveFields(stored_structure(self._graph, stored["name"]))
+            self._fields.move_to_end(key)
+            while len(self._fields) > MOST_FIELDS:
+                self._fields.popitem(last=False)
+            return self._fields[key]

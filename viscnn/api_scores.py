@@ -176,17 +176,21 @@ class Scores(Session):
     def compare(
         self, first: str, second: str, *, keep: float = 0.1, share: float | None = None, limit: int = 20_000
     ) -> "Comparison":
-        """The subgraphs of two saved queries of one model: shared kernels, and those of one only.
+        """Two saved queries of one model: shared kernels, and those of one only, in all and layer by layer.
 
-        Both are chosen as by `subgraph`, with one `keep` or `share`.
+        Both are chosen as by `subgraph`, with one `keep` or `share`; all that are chosen are counted.
+
+        Args:
+            limit: kernels of either that are pulled to be drawn; 0 for none.
 
         Raises:
             NotInGraph: one of them is not stored, or not complete.
             InputError: they are of different models.
+            ExpressionError: `keep` or `share` outside (0, 1].
         """
-        from viscnn.comparison import compared
+        from viscnn.comparison import compare
 
-        return compared(*(self.subgraph(uid, keep=keep, share=share, limit=limit) for uid in (first, second)))
+        return compare(self._graph, first, second, keep=keep, share=share, limit=limit)
 
     # -- circuits --------------------------------------------------------------------------------------------------
 

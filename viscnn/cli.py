@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer.main import get_command
 
-from viscnn import cli_compare, cli_diagram, cli_exemplars, cli_filters, cli_images, cli_visualize, console
+from viscnn import cli_compare, cli_diagram, cli_exemplars, cli_filters, cli_images, cli_maps, cli_visualize, console
 from viscnn.cli_projections import register
 from viscnn.cli_server import server_app
 
@@ -325,6 +325,7 @@ _UsageError: Any = typer.BadParameter.__base__  # typer exports its subclass onl
 
 register(app)
 cli_filters.register(app)
+cli_maps.register(app)
 cli_compare.register(app)
 cli_exemplars.register(app)
 cli_images.register(app)

@@ -28,7 +28,7 @@ def compare(
 ) -> None:
     """Say which kernels two queries share, layer by layer."""
     with console.session(json) as out, out.viscnn() as viscnn:
-        found = viscnn.compare(first, second, keep=keep, share=share, limit=100_000_000)
+        found = viscnn.compare(first, second, keep=keep, share=share, limit=0)
         rows = [_plain(row) for row in found.layers.to_dict("records")]
         result = {
             "first": first,
@@ -36,6 +36,7 @@ def compare(
             "keep": keep,
             "share": share,
             "iou": _number(found.iou),
+            "counts": {"left": found.counts[-1], "shared": found.counts[0], "right": found.counts[1]},
             "layers": rows,
         }
         title = f"intersection over union {found.iou:.3f}"

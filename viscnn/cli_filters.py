@@ -87,11 +87,12 @@ def intervene(
     with console.session(json) as out, out.viscnn() as viscnn:
         asked = factor_values(factors)
         found = viscnn.intervene(model, input_image(viscnn, model, image), asked, output=output)
-        named = {"model": model, "image": image, "factors": asked}
+        named: dict[str, Any] = {"model": model, "image": image, "factors": asked}
         line = f"{found.target}: {found.before:.6g} as it is, {found.after:.6g} with {len(asked)} interventions"
         changes = _changes(found)
         table = console.table("logits that change most", ["class", "before", "after", "change"], changes)
-        result = named | {"output": found.target, "before": found.before, "after": found.after, "logits": changes}
+        named |= {"output": found.target, "label": found.label, "predicted": found.predicted}
+        result = named | {"before": found.before, "after": found.after, "logits": changes}
         out.result(result, line, *([table] if changes else []))
 
 

@@ -5,6 +5,8 @@
 (`CALL {} IN TRANSACTIONS`), and `explain` and `fetch` serve ad-hoc Cypher (module `adhoc`).
 """
 
+import re
+import reprlib
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -20,7 +22,7 @@ from neo4j import exceptions, graph
 
 from viscnn import queries
 from viscnn.config import Connection
-from viscnn.errors import ConnectionFailed, CypherRefused, StoredDataError, ViscnnError
+from viscnn.errors import ConnectionFailed, CypherRefused, InputError, StoredDataError, ViscnnError
 
 __all__ = ["Graph", "Plan", "Table", "Tracer", "change_password", "probe", "remembering"]
 
@@ -28,6 +30,9 @@ Tracer = Callable[[str, dict[str, Any], float], None]
 """Called after each statement with its name, parameters and milliseconds; `print` works."""
 
 READ_SECONDS = 60.0
+_HALF = re.compile("[\ud800-\udfff]")
+_MOST_BITS = 10_000
+"""Python refuses to write larger numbers out."""
 _SCHEMES = {kind + security for kind in ("bolt", "neo4j") for security in ("", "+s", "+ssc")}
 _DRIVER_OPTIONS: dict[str, Any] = {
     "connection_timeout": 10.0,
@@ -83,8 +88,12 @@ class Plan:
 
 
 @contextmanager
-def _translated(uri: str) -> Iterator[None]:
-    """Turn the driver's exceptions into ours, each with the way out."""
+def _translated(uri: str, *sent: Any) -> Iterator[None]:
+    """Turn the driver's exceptions into ours, each with the way out.
+
+    Args:
+        sent: the statement and its parameters; nothing where only a connection is made.
+    """
     try:
         yield
     except (exceptions.AuthError, exceptions.TokenExpired) as error:
@@ -101,8 +110,34 @@ def _translated(uri: str) -> Iterator[None]:
         raise _of_server(error) from error
     except exceptions.DriverError as error:
         raise ViscnnError(f"the Neo4j driver failed: {_line(error)}") from error
-    except (ValueError, OSError) as error:
+    except (TypeError, ValueError, OverflowError, OSError) as error:
+        wrong = next(_unsendable(sent), None)
+        if wrong is not None:
+            raise InputError(wrong) from error
+        if isinstance(error, TypeError) or (sent and not _is_of_address(error)):
+            raise
         raise ConnectionFailed(f"{uri} is not a usable Neo4j address: {_line(error)}") from error
+
+
+def _is_of_address(error: Exception) -> bool:
+    """Whether the driver, which makes connections when it needs them, could not look up the address."""
+    return isinstance(error, OSError | UnicodeError) or isinstance(error.__cause__, OSError)
+
+
+def _unsendable(sent: Iterable[Any]) -> Iterator[str]:
+    """What is wrong with values that Bolt cannot carry."""
+    pending = [*sent]
+    while pending:
+        value = pending.pop()
+        if isinstance(value, str) and _HALF.search(value):
+            yield f"the text {reprlib.repr(value)} holds half a character, which Neo4j cannot; take it out"
+        elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+            digits = reprlib.repr(value) if value.bit_length() < _MOST_BITS else f"of {value.bit_length()} bits"
+            yield f"the whole number {digits} is larger than Neo4j's 64 bits; write it as text, or like 1.5e30"
+        elif isinstance(value, dict):
+            pending += [*value, *value.values()]
+        elif isinstance(value, list | tuple):
+            pending += value
 
 
 def _of_server(error: exceptions.Neo4jError) -> ViscnnError:
@@ -130,6 +165,7 @@ class Graph:
 
     Raises:
         ConnectionFailed: by every verb, when no Neo4j answers or it refuses the password.
+        InputError: by every verb, when Neo4j cannot hold a parameter: half a character, or more than 64 bits.
     """
 
     def __init__(self, connection: Connection, *, tracer: Tracer | None = None) -> None:
@@ -222,7 +258,7 @@ class Graph:
         """Rows of a statement that commits by itself (`CALL {} IN TRANSACTIONS`); never retried."""
         query = queries.load(name)
         began = time.monotonic()
-        with _translated(self.connection.uri), self._session(neo4j.WRITE_ACCESS) as session:
+        with _translated(self.connection.uri, parameters), self._session(neo4j.WRITE_ACCESS) as session:
             rows = session.run(cast(Any, query.text), query.arguments(parameters)).data()
         _forget()
         self._trace(query.name, parameters, began)
@@ -230,7 +266,7 @@ class Graph:
 
     def explain(self, text: str, parameters: dict[str, Any]) -> Plan:
         """Plan a statement without running it."""
-        with _translated(self.connection.uri), self._session(neo4j.READ_ACCESS) as session:
+        with _translated(self.connection.uri, text, parameters), self._session(neo4j.READ_ACCESS) as session:
             summary = session.run(neo4j.Query(cast(Any, f"EXPLAIN {text}"), timeout=READ_SECONDS), parameters).consume()
         operators: list[str] = []
         details: list[str] = []
@@ -245,7 +281,7 @@ class Graph:
     def fetch(self, text: str, parameters: dict[str, Any], *, limit: int, timeout: float) -> Table:
         """Up to `limit` rows of any statement in READ access mode; one more is asked for, to know of the rest."""
         began = time.monotonic()
-        with _translated(self.connection.uri), self._session(neo4j.READ_ACCESS) as session:
+        with _translated(self.connection.uri, text, parameters), self._session(neo4j.READ_ACCESS) as session:
             result = session.run(neo4j.Query(cast(Any, text), timeout=timeout), parameters)
             columns = tuple(result.keys())
             records = result.fetch(limit + 1)
@@ -270,7 +306,7 @@ class Graph:
             result = transaction.run(cast(Any, query.text), query.arguments(given))
             return [{key: _plain(value) for key, value in cast(dict[str, Any], record).items()} for record in result]
 
-        with _translated(self.connection.uri), self._session(access) as session:
+        with _translated(self.connection.uri, given), self._session(access) as session:
             run = session.execute_read if access == neo4j.READ_ACCESS else session.execute_write
             rows = run(work)
         self._trace(query.name, given, began)

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from viscnn.doctor import Report
     from viscnn.engine.circuit import CircuitReport
     from viscnn.engine.receptive import ReceptiveField
@@ -50,7 +52,7 @@ def ingest_text(report: "LoadReport") -> str:
 
 
 def query_json(report: "QueryReport", *, top: int) -> dict[str, Any]:
-    """The query with the `top` filters and kernels of each layer; a sum has filters only."""
+    """The query with the `top` filters and kernels of each layer (signed criteria: by size); a sum has filters only."""
     from viscnn.engine.wiring import filter_uids
 
     architecture = report.architecture
@@ -59,12 +61,12 @@ def query_json(report: "QueryReport", *, top: int) -> dict[str, Any]:
     kernels: list[dict[str, Any]] = []
     for layer, scores, table in zip(architecture.layers, report.filters, report.kernels, strict=True):
         own = f"{report.model}/{layer.name}"
-        for channel in np.argsort(-scores, kind="stable")[:top].tolist():
+        for channel in np.argsort(-_sizes(report, scores), kind="stable")[:top].tolist():
             filters.append({"uid": f"{own}/{channel}", "layer": layer.name, "score": float(scores[channel])})
         if layer.is_sum:
             continue
         sources = architecture.sources(layer)
-        for place in np.argsort(-table.ravel(), kind="stable")[:top].tolist():
+        for place in np.argsort(-_sizes(report, table.ravel()), kind="stable")[:top].tolist():
             output, kernel_input = divmod(place, table.shape[1])
             source = int(sources[layer.source_start(output) + kernel_input])
             kernels.append(
@@ -80,20 +82,32 @@ def query_json(report: "QueryReport", *, top: int) -> dict[str, Any]:
 
 
 def query_text(report: "QueryReport", *, top: int) -> str:
-    """The same for people; negative scores of a contrast are shown as 0, as the paper does."""
+    """The same for people; negative scores of a contrast are shown as 0, as the paper does, signed ones as they are."""
     data = query_json(report, top=top)
+    least = -np.inf if _is_signed(report) else 0.0
     lines = [f"{report.uid}  {report.text}", f"{report.images} images, {report.effective_images:.1f} effective"]
     for layer in report.architecture.layers:
         name = layer.name
         lines.append(f"\n{name} ({layer.filters} filters)")
-        best = [f"{each['uid']} {max(each['score'], 0):.4g}" for each in data["filters"] if each["layer"] == name]
+        best = [f"{each['uid']} {max(each['score'], least):.4g}" for each in data["filters"] if each["layer"] == name]
         lines.append("  filters  " + ", ".join(best))
         for each in data["kernels"]:
             if each["layer"] == name:
-                lines.append(f"  kernel   {each['source']} -> {each['target']}  {max(each['score'], 0):.4g}")
+                lines.append(f"  kernel   {each['source']} -> {each['target']}  {max(each['score'], least):.4g}")
     lines.append("\n" + ", ".join(f"{phase} {seconds:.2f} s" for phase, seconds in report.seconds.items()))
     lines.append("the scores are active" if report.activated else f"activate them with: viscnn activate {report.uid}")
     return "\n".join(lines)
+
+
+def _is_signed(report: "QueryReport") -> bool:
+    from viscnn.engine.criteria import criterion_called
+
+    return criterion_called(report.criterion).signed
+
+
+def _sizes(report: "QueryReport", scores: "NDArray[np.float64]") -> "NDArray[np.float64]":
+    """What filters or kernels are ranked by."""
+    return np.abs(scores) if _is_signed(report) else scores
 
 
 def circuit_json(report: "CircuitReport") -> dict[str, Any]:

@@ -1,7 +1,11 @@
 """An open session: the connection, the stored models, and the models that can be run on this machine."""
 
+import hashlib
+import json
+import threading
+from collections import OrderedDict
 from contextlib import AbstractContextManager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -12,11 +16,31 @@ from viscnn.errors import NotInGraph, ViscnnError, nearest
 from viscnn.graph import Graph, Tracer, remembering
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from viscnn.engine.bundle import Bundle
     from viscnn.engine.images import ImageCollection
     from viscnn.engine.receptive import ReceptiveFields
 
 __all__ = ["Session", "absolute"]
+
+
+@dataclass(frozen=True)
+class _Built:
+    """A bundle with what it was made `of`: after another ingest of the model, that is something else."""
+
+    of: tuple[Any, ...]
+    images_hash: str | None
+    bundle: "Bundle"
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """An image source as it was looked through for an ingest, and the hash of `overall` that was stored then."""
+
+    created: str
+    images_hash: str | None
+    collection: "ImageCollection"
 
 
 class Session:
@@ -33,9 +57,10 @@ class Session:
         except ViscnnError:
             self._graph.close()
             raise
-        self._bundles: dict[tuple[str, str, str | None], Bundle] = {}
-        self._sources: dict[tuple[str, str, str], ImageCollection] = {}
-        self._fields: dict[tuple[str, str, str], ReceptiveFields] = {}
+        self._bundles: dict[tuple[str, str | None], _Built] = {}
+        self._sources: dict[tuple[str, str], _Opened] = {}
+        self._fields: OrderedDict[tuple[str, str, str], ReceptiveFields] = OrderedDict()
+        self._locks: dict[tuple[str, str], threading.RLock] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -77,6 +102,22 @@ class Session:
             raise NotInGraph(f"model {name!r} is not complete (an ingest runs or was stopped): viscnn ingest it again")
         return found[0]
 
+    def stamp(self, model: str) -> str:
+        """A text that changes with all that is stored of a complete model, but for what has a uid of its own.
+
+        That is its ingest, its preprocessing, its images (those of this machine's registry) and its `importance`.
+        """
+        from viscnn.ingest.registry import registered
+
+        stored = self.model(model)
+        try:
+            source = registered(model, stored["weightsHash"]).images
+        except ViscnnError:  # it is shown all the same
+            source = None
+        parts = ("weightsHash", "createdAt", "preprocess", "imagesHash", "importanceQuery", "importanceRun")
+        text = json.dumps([*(stored[part] for part in parts), source], default=str)
+        return "|".join((self.address, model, hashlib.sha256(text.encode()).hexdigest()[:24]))
+
     def layers(self, model: str) -> list[dict[str, Any]]:
         """The layers of a model in depth order, the input first."""
         return self._graph.read("read/layers", model=self.model(model)["name"])
@@ -86,18 +127,44 @@ class Session:
         return self._graph.read("read/filters", model=self.model(model)["name"])
 
     def bundle(self, model: str, *, images: str | None = None) -> "Bundle":
-        """The model ready to run; raises NotInGraph when it is not registered on this machine."""
-        from viscnn.engine.bundle import own_sets, stored_bundle
+        """The model ready to run, as it is stored and registered now.
 
-        weights_hash = self.model(model)["weightsHash"]
-        key = (model, weights_hash, images)
-        if key not in self._bundles:
-            source = absolute(images) if images else None
-            bundle = stored_bundle(self._graph, model, weights_hash, images=source)
-            self._bundles[key] = replace(bundle, opener=partial(self._opened, model, weights_hash))
-        elif self._own_sets(model) != {each.name: each.images_hash for each in self._bundles[key].own}:
-            self._bundles[key] = replace(self._bundles[key], own=own_sets(self._graph, model))
-        return self._bundles[key]
+        Raises:
+            NotInGraph: it is not registered on this machine, or with other weights, preprocessing or layers.
+        """
+        from viscnn.engine.bundle import own_sets
+
+        stored = self.model(model)
+        found = self._built(stored, images)
+        if found.images_hash != stored["imagesHash"]:  # the same source, and maybe other files
+            opener = self._opener(stored)
+            found = replace(found, images_hash=stored["imagesHash"], bundle=replace(found.bundle, opener=opener))
+            self._bundles[model, images] = found
+        if self._own_sets(model) != {each.name: each.images_hash for each in found.bundle.own}:
+            found = replace(found, bundle=replace(found.bundle, own=own_sets(self._graph, model)))
+            self._bundles[model, images] = found
+        return found.bundle
+
+    def _built(self, stored: dict[str, Any], images: str | None) -> _Built:
+        """The bundle that is kept, or a new one in its place where the model was ingested or registered again."""
+        from viscnn.engine.bundle import stored_bundle
+
+        name, of = stored["name"], _made_of(stored)
+        found = self._bundles.get((name, images))
+        if found is not None and found.of == of:
+            return found
+        with self._lock("build", name):  # of two visitors one waits for what the other builds
+            found = self._bundles.get((name, images))
+            if found is None or found.of != of:
+                source = absolute(images) if images else None
+                bundle = stored_bundle(self._graph, name, stored["weightsHash"], images=source)
+                found = _Built(of, stored["imagesHash"], replace(bundle, opener=self._opener(stored)))
+                self._bundles[name, images] = found
+            return found
+
+    def _lock(self, work: str, model: str) -> threading.RLock:
+        """For work on a model that several threads of this session may want at once, and one of them does."""
+        return self._locks.setdefault((work, model), threading.RLock())
 
     def collection(self, model: str) -> "ImageCollection":
         """The images of a model with its image sets; unlike `bundle`, the model itself is not built."""
@@ -105,11 +172,11 @@ class Session:
         from viscnn.ingest.registry import registered
 
         stored = self.model(model)
-        weights_hash = stored["weightsHash"]
-        if (model, weights_hash, None) in self._bundles:
+        kept = self._bundles.get((model, None))
+        if kept is not None and kept.of == _made_of(stored):
             return self.bundle(model).collection
-        opener = partial(self._opened, model, weights_hash)
-        opened = open_images(model, stored["inputShape"][0], registered(model, weights_hash).images, opener)
+        source = registered(model, stored["weightsHash"]).images
+        opened = open_images(model, stored["inputShape"][0], source, self._opener(stored))
         return opened.with_sets(own_sets(self._graph, model))
 
     def _own_sets(self, model: str) -> dict[str, str]:
@@ -117,14 +184,30 @@ class Session:
         rows = self._graph.read("read/own_image_sets", model=model, paths=False)
         return {str(row["name"]): str(row["hash"]) for row in rows}
 
-    def _opened(self, model: str, weights_hash: str, source: str) -> "ImageCollection":
-        """The image source of a model, looked through once for `bundle` and `collection` together."""
+    def _opener(self, stored: dict[str, Any]) -> "Callable[[str], ImageCollection]":
+        return partial(self._opened, stored["name"], str(stored["createdAt"]), stored["imagesHash"])
+
+    def _opened(self, model: str, created: str, images_hash: str | None, source: str) -> "ImageCollection":
+        """The image source of a model, looked through once an ingest for `bundle` and `collection` together."""
+        from viscnn.engine.images import images_hash as hash_of
         from viscnn.engine.sources import open_source
 
-        key = (model, weights_hash, source)
-        if key not in self._sources:
-            self._sources[key] = open_source(source)
-        return self._sources[key]
+        with self._lock("open", model):
+            known = self._sources.get((model, source))
+            same = known is not None and known.created == created
+            if known is not None and same and known.images_hash != images_hash:  # its files may be others by now
+                same = images_hash in (None, hash_of(known.collection.items))
+            collection = known.collection if known is not None and same else open_source(source)
+            self._sources[model, source] = _Opened(created, images_hash, collection)
+            return collection
+
+
+def _made_of(stored: dict[str, Any]) -> tuple[Any, ...]:
+    """What a bundle depends on, but for image sets; raises NotInGraph when the model is not registered here."""
+    from viscnn.ingest.registry import registered
+
+    entry = registered(stored["name"], stored["weightsHash"])
+    return stored["weightsHash"], stored["createdAt"], stored["preprocess"], entry
 
 
 def _default_connection() -> Connection:

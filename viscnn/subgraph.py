@@ -1,7 +1,6 @@
 """The scored subgraph that the page draws: all filters, and the kernels of a saved query above a threshold.
 
-1. take the query's scores (read once from SCORED, or remembered) and choose the kernels that the kept fraction
-   amounts to, or the fewest that hold a share of the total score, under a scale that makes layers comparable;
+1. take the query's scores and choose kernels (`subgraph_choice`);
 2. pull these kernels by Cypher, from their target filters on, one row a filter;
 3. add the identities of sums that join them.
 
@@ -17,11 +16,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from viscnn.errors import ExpressionError, NotInGraph
+from viscnn.errors import NotInGraph
 from viscnn.graph import Graph
-from viscnn.graph_scores import QueryScores, query_scores
+from viscnn.graph_scores import QueryScores
+from viscnn.subgraph_choice import Choice, Ranking, choose, ranking_of
 
-__all__ = ["Subgraph", "of_circuit", "pull"]
+__all__ = ["Subgraph", "drawn", "of_circuit", "pull"]
 
 PART_KERNELS = 1_000_000
 """So many kernels are looked through at a time for chosen ones: seconds, however large the network is."""
@@ -71,32 +71,35 @@ def pull(graph: Graph, uid: str, *, keep: float, share: float | None = None, sca
         NotInGraph: no complete query of that uid.
         ExpressionError: `keep` or `share` outside (0, 1], or an unknown scale.
     """
-    if not 0 < keep <= 1:
-        raise ExpressionError(f"the kept fraction {keep} must be above 0 and at most 1")
-    if share is not None and not 0 < share <= 1:
-        raise ExpressionError(f"the share {share} of the total score must be above 0 and at most 1")
-    ranking = _ranking(graph, uid, scale)
-    if share is None:
-        kept = min(int((ranking.ranks > 0).sum()), max(1, round(keep * ranking.total)))
-    else:
-        kept = _fewest(ranking.ranks, share)
-    chosen = _highest(ranking, min(kept, limit))
-    parts = _parts(_rows(ranking.scores, chosen), ranking.scores)
+    choice = choose(graph, uid, keep=keep, share=share, scale=scale)
+    return drawn(graph, choice, choice.highest(limit), limit=limit)
+
+
+def drawn(graph: Graph, choice: Choice, kernels: NDArray[np.bool_], *, limit: int) -> Subgraph:
+    """The subgraph of a choice, of whose kernels only some are pulled.
+
+    Args:
+        kernels: (K,) those of the choice that are drawn.
+        limit: most identities.
+    """
+    ranking = choice.ranking
+    numbers = np.flatnonzero(kernels)
+    parts = _parts(_rows(ranking.scores, numbers), ranking.scores)
     pulled = _flat([row for part in parts for row in graph.read("read/subgraph_kernels", rows=part)])
     filters = _filters(graph, ranking)
-    kernels = _kernels(pulled, filters, ranking)
-    identities, cut = _joining(graph, filters, kernels, ranking, limit)
+    found = _kernels(pulled, filters, ranking)
+    identities, cut = _joining(graph, filters, found, ranking, limit)
     return Subgraph(
         model=ranking.model,
-        query=uid,
+        query=ranking.query,
         filters=filters,
-        kernels=kernels,
+        kernels=found,
         total=ranking.total,
-        left_out=kept - len(chosen),
-        score_share=_share(ranking, kernels["scaled"]),
+        left_out=choice.count - len(numbers),
+        score_share=_share(ranking, found["scaled"]),
         identities=identities,
         identities_left_out=cut,
-        not_stored=len(chosen) - len(kernels),
+        not_stored=len(numbers) - len(found),
     )
 
 
@@ -109,7 +112,7 @@ def of_circuit(graph: Graph, uid: str) -> Subgraph:
     found = graph.read("read/circuit", uid=uid)
     if not found:
         raise NotInGraph(f"no circuit {uid!r} is stored (list them with: viscnn circuits --model MODEL)")
-    ranking = _ranking(graph, found[0]["circuit"]["query"], found[0]["circuit"]["scale"])
+    ranking = ranking_of(graph, found[0]["circuit"]["query"], found[0]["circuit"]["scale"])
     filters = _filters(graph, ranking)
     pulled = pd.DataFrame(graph.read("read/circuit_kernels", uid=uid), columns=[*_PULLED, "score"])
     kernels = _kernels(pulled[_PULLED], filters, ranking)
@@ -122,86 +125,8 @@ def of_circuit(graph: Graph, uid: str) -> Subgraph:
     )
 
 
-@dataclass(frozen=True)
-class _Ranking:
-    """All kernel scores of a query, made comparable; the arrays have one element for every kernel score.
-
-    Attributes:
-        scaled: score times the factor of its layer.
-        ranks: what kernels are ranked by: the scaled score, of a signed criterion its size.
-        layers: number of the target's layer among those with kernels, -1 of identities (never ranked).
-        total: kernels of the model.
-    """
-
-    query: str
-    model: str
-    signed: bool
-    scores: QueryScores
-    scaled: NDArray[np.float64]
-    ranks: NDArray[np.float64]
-    layers: NDArray[np.int32]
-    total: int
-
-    def order(self, kernels: NDArray[np.int64]) -> NDArray[np.int64]:
-        """How to sort kernels by falling rank; equal ones in the order of the network."""
-        return np.lexsort((kernels, self.layers[kernels], -self.ranks[kernels]))
-
-
-def _ranking(graph: Graph, uid: str, scale: str) -> _Ranking:
-    found = graph.read("read/subgraph_query", uid=uid)
-    if not found:
-        raise NotInGraph(f"no complete query {uid!r} is stored")
-    scores = query_scores(graph, uid, stamp=found[0]["stamp"])
-    numbers = {layer["uid"]: number for number, layer in enumerate(found[0]["layers"])}
-    owners = np.array([numbers.get(_layer_uid(each), -1) for each in scores.uids], dtype=np.int64)
-    layers = np.repeat(owners.astype(np.int32), np.diff(scores.starts))
-    # one more factor, of identities: -1 finds it
-    factors = np.append(_factors(found[0]["layers"], scores.kernels, layers, scale), 0.0)
-    scaled = scores.kernels * factors[layers]
-    ranks = np.abs(scaled) if found[0]["signed"] else scaled
-    total = int((layers >= 0).sum())
-    return _Ranking(uid, found[0]["model"], found[0]["signed"], scores, scaled, ranks, layers, total)
-
-
-def _layer_uid(filter_uid: str) -> str:
-    return filter_uid.rpartition("/")[0]
-
-
-def _factors(
-    layers: list[dict[str, Any]], kernels: NDArray[np.float64], owners: NDArray[np.int32], scale: str
-) -> NDArray[np.float64]:
-    """What a raw kernel score is multiplied by, per layer; `owners` are the layers of `kernels`."""
-    if scale == "raw":
-        return np.ones(len(layers))
-    if scale == "sum":
-        return np.array([layer["positions"] for layer in layers], dtype=np.float64)
-    if scale != "layer-l2":
-        raise ExpressionError(f"unknown scale {scale!r} (one of sum, layer-l2, raw)")
-    squares = np.bincount(owners + 1, np.square(kernels), len(layers) + 1)[1:]
-    return np.where(squares > 0, 1 / np.sqrt(np.where(squares > 0, squares, 1.0)), 0.0)
-
-
-def _fewest(ranks: NDArray[np.float64], share: float) -> int:
-    """How many of the highest ranks hold this share of the positive ones' sum."""
-    running = np.cumsum(np.sort(ranks[ranks > 0])[::-1])
-    if not running.size:
-        return 0
-    # rounding of the sum must not ask for one more than all
-    return min(int(np.searchsorted(running, share * running[-1])) + 1, running.size)
-
-
-def _highest(ranking: _Ranking, count: int) -> NDArray[np.int64]:
-    """The `count` kernels of the highest ranks."""
-    if count == 0:
-        return np.empty(0, dtype=np.int64)
-    least = np.partition(ranking.ranks, -count)[-count]
-    candidates = np.flatnonzero(ranking.ranks >= least)  # more than `count` where several share the least
-    return candidates[ranking.order(candidates)[:count]]
-
-
 def _rows(scores: QueryScores, chosen: NDArray[np.int64]) -> list[dict[str, Any]]:
-    """Chosen kernels as uid and inputs of each target filter."""
-    chosen = np.sort(chosen)
+    """Chosen kernels, by rising number, as uid and inputs of each target filter."""
     owners = np.searchsorted(scores.starts, chosen, side="right") - 1
     filters, first = np.unique(owners, return_index=True)
     inputs = np.split(chosen - scores.starts[owners], first[1:])
@@ -228,7 +153,7 @@ def _flat(rows: list[dict[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(columns | {"target": targets})[_PULLED]
 
 
-def _filters(graph: Graph, ranking: _Ranking) -> pd.DataFrame:
+def _filters(graph: Graph, ranking: Ranking) -> pd.DataFrame:
     filters = pd.DataFrame(graph.read("read/filters", model=ranking.model)).drop(columns=["score"])
     scores = dict(zip(ranking.scores.uids, ranking.scores.filters.tolist(), strict=True))
     filters["score"] = filters["uid"].map(scores).fillna(0.0).astype(float)
@@ -236,7 +161,7 @@ def _filters(graph: Graph, ranking: _Ranking) -> pd.DataFrame:
     return filters
 
 
-def _kernels(pulled: pd.DataFrame, filters: pd.DataFrame, ranking: _Ranking) -> pd.DataFrame:
+def _kernels(pulled: pd.DataFrame, filters: pd.DataFrame, ranking: Ranking) -> pd.DataFrame:
     """Pulled kernels with their scores, by falling rank."""
     number = _numbers(pulled, ranking)
     kernels = pd.DataFrame(
@@ -252,7 +177,7 @@ def _kernels(pulled: pd.DataFrame, filters: pd.DataFrame, ranking: _Ranking) -> 
     return kernels.iloc[ranking.order(number)].reset_index(drop=True)
 
 
-def _numbers(pulled: pd.DataFrame, ranking: _Ranking) -> NDArray[np.int64]:
+def _numbers(pulled: pd.DataFrame, ranking: Ranking) -> NDArray[np.int64]:
     """Where pulled kernels or identities stand in the query's scores."""
     owners = pd.Index(ranking.scores.uids).get_indexer(pd.Index(pulled["target"]))
     found: NDArray[np.int64] = ranking.scores.starts[owners] + pulled["input"].to_numpy(dtype=np.int64)
@@ -269,14 +194,14 @@ def _ends(pulled: pd.DataFrame, filters: pd.DataFrame) -> dict[str, NDArray[np.i
 # --- identities --------------------------------------------------------------------------------------------------
 
 
-def _identities(pulled: pd.DataFrame, filters: pd.DataFrame, ranking: _Ranking) -> pd.DataFrame:
+def _identities(pulled: pd.DataFrame, filters: pd.DataFrame, ranking: Ranking) -> pd.DataFrame:
     return pd.DataFrame(
         {**_ends(pulled, filters), "score": ranking.scores.kernels[_numbers(pulled, ranking)].astype(float)}
     )
 
 
 def _joining(
-    graph: Graph, filters: pd.DataFrame, kernels: pd.DataFrame, ranking: _Ranking, limit: int
+    graph: Graph, filters: pd.DataFrame, kernels: pd.DataFrame, ranking: Ranking, limit: int
 ) -> tuple[pd.DataFrame, int]:
     """The identities between drawn kernels, at most `limit` of them, and how many more there are."""
     rows = graph.read("read/subgraph_identities", model=ranking.model)
@@ -316,7 +241,7 @@ def _on_paths(
     return found
 
 
-def _share(ranking: _Ranking, scaled: "pd.Series[float]") -> float:
+def _share(ranking: Ranking, scaled: "pd.Series[float]") -> float:
     """Share of the total positive rank that kernels of these scaled scores hold."""
     held = scaled.abs() if ranking.signed else scaled.clip(lower=0.0)
     total = ranking.ranks[ranking.ranks > 0].sum()

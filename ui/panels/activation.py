@@ -33,7 +33,7 @@ def _map(stamp: str, model: str, uid: str, shown: Shown, key: str) -> None:
         data.receptive_fields(stamp, model, layer, int(channel)),
         captions=("input image", f"map of {rows} x {columns}: point at a cell to see what it sees"),
         descriptions=(f"image {shown.name}", f"activation map of {uid}"),
-        revision=f"{stamp}|{uid}|{shown.name}|{shown.content}",
+        revision=f"{stamp}|{uid}|{shown.name}|{shown.content}|{state.looks()}",
         cell=None if view.row is None or view.column is None else (view.row, view.column),
         key=key,
         on_choose=lambda: _take(key),

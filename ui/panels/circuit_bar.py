@@ -23,26 +23,27 @@ ABLATIONS = {
     "mean": "removed kernels read the mean input map",
     "resample": "removed kernels read another image's input map",
 }
+_EXTRACT, _TARGET_OF = "extract", "viscnn_target_of"
 FRACTIONS = tuple(step for step in state.KEPT_FRACTIONS if step >= 0.005)
 
 
 def circuit_form(model: str, stamp: str) -> None:
     """Ask for a circuit; extracts, verifies and stores it with progress."""
     properties = data.properties(stamp, model)
-    sets = ", ".join(f"`{name}`" for name in data.image_sets(model)[:40]) or "none"
+    sets = ", ".join(map(figures.code, data.image_sets(model)[:40])) or "none"
+    targets = _targets(properties, stamp, model)
+    _fill(model, targets[0])
     with st.form("circuit", border=False):
         settings: dict[str, Any] = {
             "target": st.selectbox(
                 "Target",
-                _targets(properties, stamp, model),
+                targets,
                 key="target",
                 persist_state="session",
                 accept_new_options=True,
                 help="A filter's uid, or a class such as `class:three`.",
             ),
-            "input": st.text_input(
-                "Input", "overall", key="circuit_input", persist_state="session", help=INPUT_HELP + sets
-            ),
+            "input": st.text_input("Input", key="circuit_input", persist_state="session", help=INPUT_HELP + sets),
             "keep": st.select_slider(
                 "Kept fraction",
                 FRACTIONS,
@@ -55,11 +56,31 @@ def circuit_form(model: str, stamp: str) -> None:
         }
         with st.expander("More"):
             settings |= _more()
-        asked = st.form_submit_button("Extract circuit", type="primary", width="stretch", icon=":material/content_cut:")
+        asked = st.form_submit_button(
+            "Extract circuit", type="primary", width="stretch", icon=":material/content_cut:", key=_EXTRACT
+        )
     if asked:
         with shown_errors("extract"):
             _run(model, settings)
     complete("circuit_input", data_images.input_names(stamp, model), earlier=earlier_inputs(model))
+
+
+def _fill(model: str, first: str) -> None:
+    """The form speaks of the model and of the filter that was selected last; nothing of what is sent is replaced."""
+    state.fill("circuit_input", "overall", model)
+    of: tuple[str, str | None] = st.session_state.get(_TARGET_OF, ("", None))
+    selected = _selected()
+    if of[0] != model or selected is not None:
+        of = st.session_state[_TARGET_OF] = (model, selected)
+    if st.session_state.get(_EXTRACT):
+        first = st.session_state.get("target") or first
+    state.fill("target", first, of)
+
+
+def _selected() -> str | None:
+    """The selected filter, or the target of the selected kernel; input channels are nobody's target."""
+    selected = state.current().selected
+    return None if selected is None or "/input/" in selected else selected
 
 
 def _more() -> dict[str, Any]:
@@ -83,8 +104,8 @@ def _listed(meanings: dict[str, str]) -> str:
 
 def _targets(properties: dict[str, Any], stamp: str, model: str) -> list[str]:
     """The selected filter, the classes, then all filters of the layers that the model ends in."""
-    chosen = [state.current().selected] if state.current().selected else []
-    found = [each for each in chosen if each and "/input/" not in each]
+    selected = _selected()
+    found = [] if selected is None else [selected]
     found += [each for each in outputs(properties, None) if each.startswith("class:")]
     for layer in data.ends(stamp, model).to_dict("records"):
         found += [f"{layer['uid']}/{channel}" for channel in range(int(layer["filters"]))]

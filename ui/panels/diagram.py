@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from viscnn.api_diagram import Format
+from viscnn.api_diagram import FilterPicture, Format
 from viscnn.ui import data, data_visualize, state
 from viscnn.ui.diagram import clicked, diagram
-from viscnn.ui.panels.errors import shown_errors
+from viscnn.ui.panels.errors import plain, shown_errors
 from viscnn.ui.panels.network import safe_colours
 from viscnn.ui.panels.progress import phases
 from viscnn.ui.pictures import pictures
@@ -47,7 +47,7 @@ def draw(model: str, stamp: str, circuit: dict[str, Any]) -> None:
         with st.popover("Save", icon=":material/download:", width="stretch"):
             _files(laid, shown)
     with left:
-        st.caption(laid.caption)
+        st.caption(plain(data.session().diagram_caption(laid, shown)))
         with shown_errors("render_circuit"):
             _missing(stamp, model, laid)
 
@@ -82,13 +82,13 @@ def _laid(stamp: str, uid: str, made: str) -> "Diagram":
 
 
 @st.cache_data(show_spinner="Drawing the circuit", max_entries=16)
-def _drawn(stamp: str, uid: str, made: str, shown: dict[str, str], _laid: "Diagram") -> tuple[str, str]:
+def _drawn(stamp: str, uid: str, made: str, shown: dict[str, FilterPicture], _laid: "Diagram") -> tuple[str, str]:
     """The drawing, and a name of its content."""
     svg = data.session().draw_diagram(_laid, "svg", pictures=shown, captioned=False)
     return svg.decode(), hashlib.sha256(svg).hexdigest()
 
 
-def _files(laid: "Diagram", shown: dict[str, str]) -> None:
+def _files(laid: "Diagram", shown: dict[str, FilterPicture]) -> None:
     """Buttons that make a file when they are pressed, in the colours that are seen."""
     colours = {"dark": st.context.theme.type == "dark", "safe": state.current().safe}
     name = str(laid.circuit["uid"]).replace("/", "-")

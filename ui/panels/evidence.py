@@ -9,6 +9,7 @@ import streamlit as st
 
 from viscnn.ui import figures, state
 from viscnn.ui.data import Drawing
+from viscnn.ui.ranking import sizes
 
 __all__ = ["correlations", "details", "kernel_table"]
 
@@ -67,9 +68,9 @@ def details(circuit: dict[str, Any]) -> None:
 
 
 def kernel_table(drawing: Drawing) -> None:
-    """The circuit's kernels, highest score first; choosing a row selects the kernel."""
+    """The circuit's kernels, highest score (signed criteria: largest) first; choosing a row selects the kernel."""
     uids = drawing.filters["uid"].to_numpy()
-    kernels = drawing.kernels.sort_values("score", ascending=False)
+    kernels = drawing.kernels.loc[sizes(drawing.kernels).sort_values(ascending=False, kind="stable").index]
     table = pd.DataFrame(
         {
             "source": uids[kernels["source"]],

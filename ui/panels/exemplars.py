@@ -45,7 +45,8 @@ def exemplar_panel(stamp: str, model: str, uid: str, *, key: str = "exemplars") 
 
 def _offer(model: str, key: str) -> None:
     """Find the exemplars of a model that has none."""
-    st.caption(f"None are stored yet: find them here for all filters, or by `viscnn exemplars {model}`.")
+    command = figures.code(f"viscnn exemplars {model}")
+    st.caption(f"None are stored yet: find them here for all filters, or by {command}.")
     with st.form(f"{key}_find", border=False):
         left, right = st.columns([3, 2], vertical_alignment="bottom")
         images = left.number_input(

@@ -54,7 +54,8 @@ def class_profile(stamp: str, model: str, uid: str) -> None:
     st.markdown("**Class profile**")
     found = data.class_profile(stamp, uid)
     if found is None or found["profile"] is None:
-        st.caption(f"There is none yet: `viscnn project {model}` makes the profiles of all filters.")
+        command = figures.code(f"viscnn project {model}")
+        st.caption(f"There is none yet: {command} makes the profiles of all filters.")
         return
     if found["bestClass"] is None:
         st.caption("The filter matters to no class: its profile is zero.")

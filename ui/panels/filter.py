@@ -13,8 +13,17 @@ from viscnn.ui.panels.kernel import addends, kernel_panel
 from viscnn.ui.panels.kernels import incoming_kernels
 from viscnn.ui.panels.picture import Shown
 from viscnn.ui.panels.visualization import visualization_panel
+from viscnn.ui.ranking import sizes
 
-__all__ = ["filter_facts", "filter_panel", "kernels_into", "panel_switch", "selection_panel", "top_filters"]
+__all__ = [
+    "drawn_filters",
+    "filter_facts",
+    "filter_panel",
+    "kernels_into",
+    "panel_switch",
+    "selection_panel",
+    "top_filters",
+]
 
 TOP_PER_LAYER = 5
 HIGHEST_TABLE = 640
@@ -37,27 +46,28 @@ def selection_panel(stamp: str, model: str, drawing: Drawing, *, circuit: str | 
     if view.selected is None or view.selected not in set(drawing.filters["uid"]):
         st.caption("Nothing is selected. Click a filter or a kernel in the picture, or pick a filter above.")
     elif view.source is not None:
-        kernel_panel(stamp, model, drawing, view.source, view.selected)
+        kernel_panel(stamp, model, drawing, view.source, view.selected, circuit=circuit)
     else:
         filter_panel(stamp, model, drawing, view.selected, circuit=circuit)
 
 
 def filter_panel(stamp: str, model: str, drawing: Drawing, uid: str, *, circuit: str | None = None) -> None:
-    """One filter under the drawing's query."""
-    st.markdown(f"##### Filter `{uid}`")
+    """One filter under the drawing's query; of a filter of `circuit` the circuit's own visualisations."""
+    st.markdown(f"##### Filter {figures.code(uid)}")
     layer = filter_facts(stamp, model, drawing, uid)
     if layer is None:
         return
     exemplar_panel(stamp, model, uid)
-    visualization_panel(stamp, model, uid, circuit=circuit if _is_drawn(drawing, uid) else None)
+    outside = circuit is not None and uid not in drawn_filters(drawing)
+    visualization_panel(stamp, model, uid, circuit=circuit, outside=outside)
     shown = activation_panel(stamp, model, uid)
-    kernels_into(stamp, model, drawing, uid, layer, shown)
+    kernels_into(stamp, model, drawing, uid, layer, shown, circuit=circuit)
 
 
-def _is_drawn(drawing: Drawing, uid: str) -> bool:
-    """Whether a kernel that is drawn starts or ends at the filter."""
-    row = drawing.filters.index[drawing.filters["uid"] == uid][0]
-    return bool((drawing.kernels[["source", "target"]] == row).to_numpy().any())
+def drawn_filters(drawing: Drawing) -> frozenset[str]:
+    """The filters that a kernel or identity that is drawn starts or ends at: all of a circuit, and its input."""
+    ends = pd.concat([each[end] for each in (drawing.kernels, drawing.identities) for end in ("source", "target")])
+    return frozenset(drawing.filters["uid"].iloc[ends.unique()])
 
 
 def filter_facts(stamp: str, model: str, drawing: Drawing, uid: str) -> "pd.Series[Any] | None":
@@ -66,12 +76,14 @@ def filter_facts(stamp: str, model: str, drawing: Drawing, uid: str) -> "pd.Seri
     if row["inputChannel"]:
         st.caption("An input channel: it has no score and no kernels of its own.")
         return None
-    peers = drawing.filters.loc[drawing.filters["layer"] == row["layer"], "score"]
+    layer_filters = drawing.filters.loc[drawing.filters["layer"] == row["layer"]]
+    peers = sizes(layer_filters)
     layer: pd.Series[Any] = data.layers(stamp, model).loc[row["layer"]]
     note = _note(layer, int(row["channel"]), data.properties(stamp, model)["classes"] or [])
     if note:
         st.markdown(note)
-    rank = "-" if pd.isna(row["score"]) else f"{int((peers > row['score']).sum()) + 1:,} of {len(peers):,}"
+    own = peers[layer_filters["uid"] == uid].iloc[0]
+    rank = "-" if pd.isna(row["score"]) else f"{int((peers > own).sum()) + 1:,} of {len(peers):,}"
     numbers = {
         "Layer": str(row["layer"]),
         "Score": figures.number(row["score"]),
@@ -83,13 +95,20 @@ def filter_facts(stamp: str, model: str, drawing: Drawing, uid: str) -> "pd.Seri
 
 
 def kernels_into(
-    stamp: str, model: str, drawing: Drawing, uid: str, layer: "pd.Series[Any]", shown: Shown | None
+    stamp: str,
+    model: str,
+    drawing: Drawing,
+    uid: str,
+    layer: "pd.Series[Any]",
+    shown: Shown | None,
+    *,
+    circuit: str | None = None,
 ) -> None:
     """Its top incoming kernels with their edge maps on an image, or the addends of a sum."""
     if layer["kind"] == "sum":
         addends(data.incoming(stamp, uid, drawing.query), uid)
     else:
-        incoming_kernels(stamp, model, drawing, uid, int(layer["inputs"]), shown)
+        incoming_kernels(stamp, model, drawing, uid, int(layer["inputs"]), shown, circuit=circuit)
 
 
 def _note(layer: "pd.Series[Any]", channel: int, classes: list[str]) -> str:
@@ -105,9 +124,9 @@ def _note(layer: "pd.Series[Any]", channel: int, classes: list[str]) -> str:
 
 
 def top_filters(drawing: Drawing) -> None:
-    """The filters with the highest scores, layer by layer; choosing a row selects the filter."""
+    """The filters with the highest (signed criteria: largest) scores, layer by layer; choosing a row selects one."""
     table = drawing.filters.loc[~drawing.filters["inputChannel"].astype(bool)]
-    table = table.sort_values(["layerIndex", "score"], ascending=[True, False])
+    table = table.assign(size=sizes(table)).sort_values(["layerIndex", "size"], ascending=[True, False])
     table = table.groupby("layer", sort=False).head(TOP_PER_LAYER)
     table = table[["uid", "score", "shown"]].reset_index(drop=True)
     key = f"top_filters_{state.clicks()}"

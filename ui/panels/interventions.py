@@ -65,7 +65,7 @@ def _add(factors: dict[str, float]) -> None:
         disabled=name is None,
         width="stretch",
         on_click=lambda: factors.__setitem__(str(name), factor),
-        help=name,
+        help=None if name is None else figures.plain(name),
     )
 
 
@@ -73,8 +73,12 @@ def _line(factors: dict[str, float], name: str) -> None:
     left, right = st.columns([9, 1], vertical_alignment="center")
     left.markdown(f"{figures.plain(name)} · **× {figures.number(factors[name])}**")
     right.button(
-        "", key=f"undo_{name}", icon=":material/close:", type="tertiary", on_click=lambda: factors.__delitem__(name)
+        "", key=f"undo_{name}", icon=":material/close:", type="tertiary", on_click=_remove, args=(factors, name)
     )
+
+
+def _remove(factors: dict[str, float], name: str) -> None:
+    factors.pop(name, None)  # of two quick clicks the second finds nothing
 
 
 def _effect(found: "Response") -> None:

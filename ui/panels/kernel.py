@@ -26,16 +26,22 @@ def kernel_weights(stamp: str, model: str, target: str, weights: list[float] | N
     return np.asarray(weights, dtype=np.float64).reshape([int(side) for side in layer["kernelSize"]])
 
 
-def kernel_panel(stamp: str, model: str, drawing: Drawing, source: str, target: str) -> Shown | None:
-    """One kernel, or one addend of a sum, under the drawing's query; returns the image that its maps are shown on."""
+def kernel_panel(
+    stamp: str, model: str, drawing: Drawing, source: str, target: str, *, circuit: str | None = None
+) -> Shown | None:
+    """One kernel, or one addend of a sum, under the drawing's query; returns the image that its maps are shown on.
+
+    Args:
+        circuit: uid of the drawn circuit, whose kernels have visualisations of their own.
+    """
     kernels = data.incoming(stamp, target, drawing.query)
     found = kernels.index[kernels["source"] == source]
     if not len(found):
-        st.caption(f"There is no kernel from `{source}` to `{target}`.")
+        st.caption(f"There is no kernel from {figures.code(source)} to {figures.code(target)}.")
         return None
     kernel = kernels.loc[found[0]]
     identity = kernel["sign"] is None
-    st.markdown(f"##### {'Identity' if identity else 'Kernel'} into `{target}`")
+    st.markdown(f"##### {'Identity' if identity else 'Kernel'} into {figures.code(target)}")
     _ends(source, target)
     rank = f"{int(found[0]) + 1} of {len(kernels):,}"
     if identity:
@@ -60,8 +66,15 @@ def kernel_panel(stamp: str, model: str, drawing: Drawing, source: str, target: 
         )
     )
     shown = _maps(stamp, model, source, target)
-    kernel_visualization(stamp, model, source, target)
+    outside = circuit is not None and not _is_drawn(drawing, source, target)
+    kernel_visualization(stamp, model, source, target, circuit=circuit, outside=outside)
     return shown
+
+
+def _is_drawn(drawing: Drawing, source: str, target: str) -> bool:
+    uids = drawing.filters["uid"]
+    first, last = (uids.iloc[drawing.kernels[end]].to_numpy() for end in ("source", "target"))
+    return bool(((first == source) & (last == target)).any())
 
 
 def _maps(stamp: str, model: str, source: str, target: str) -> Shown | None:

@@ -15,6 +15,7 @@ from viscnn.ui import data, data_visualize, figures, state
 from viscnn.ui.data import Drawing
 from viscnn.ui.panels.kernel import WITHOUT_WEIGHTS, kernel_weights
 from viscnn.ui.panels.picture import Shown
+from viscnn.ui.panels.visualization import MASKED, WHOLE
 
 __all__ = ["incoming_kernels", "outgoing_kernels"]
 
@@ -22,10 +23,23 @@ KERNELS_SHOWN = (4, 8, 12, 24, 48)
 COLUMNS = 4
 
 
-def incoming_kernels(stamp: str, model: str, drawing: Drawing, uid: str, inputs: int, shown: Shown | None) -> None:
-    """The top kernels into a filter, of which the network has `inputs`; edge maps are those on the image `shown`."""
+def incoming_kernels(
+    stamp: str,
+    model: str,
+    drawing: Drawing,
+    uid: str,
+    inputs: int,
+    shown: Shown | None,
+    *,
+    circuit: str | None = None,
+) -> None:
+    """The top kernels into a filter, of which the network has `inputs`; edge maps are those on the image `shown`.
+
+    Args:
+        circuit: uid of the drawn circuit, whose filters are shown by the visualisations from it that there are.
+    """
     kernels = data.incoming(stamp, uid, drawing.query)
-    _listed(stamp, model, kernels.assign(target=uid), "incoming", other="source", shown=shown)
+    _listed(stamp, model, kernels.assign(target=uid), "incoming", other="source", shown=shown, circuit=circuit)
     if len(kernels) < inputs:
         missing = f"{inputs - len(kernels):,} of {inputs:,} kernels into it are not stored"
         st.caption(f"{missing} (left out when the model was ingested).")
@@ -40,7 +54,16 @@ def outgoing_kernels(stamp: str, model: str, drawing: Drawing, uid: str, shown: 
         st.markdown("**Outgoing kernels** · none: no layer with kernels reads it")
 
 
-def _listed(stamp: str, model: str, kernels: pd.DataFrame, what: str, *, other: str, shown: Shown | None) -> None:
+def _listed(
+    stamp: str,
+    model: str,
+    kernels: pd.DataFrame,
+    what: str,
+    *,
+    other: str,
+    shown: Shown | None,
+    circuit: str | None = None,
+) -> None:
     """A grid of kernels, each with its score and the filter at its other end."""
     left, right = st.columns([3, 1], vertical_alignment="bottom")
     with right:
@@ -51,7 +74,7 @@ def _listed(stamp: str, model: str, kernels: pd.DataFrame, what: str, *, other: 
         for target, each in zip(top["target"], top["weights"], strict=True)
     ]
     limit = figures.largest(each for each in weights if each is not None)
-    beside = _beside(stamp, model, top, other, shown)
+    beside = _beside(stamp, model, top, other, shown, circuit)
     for start in range(0, len(top), COLUMNS):
         for column, at in zip(st.columns(COLUMNS), range(start, min(start + COLUMNS, len(top))), strict=False):
             with column, st.container(gap=None):
@@ -66,7 +89,9 @@ def _listed(stamp: str, model: str, kernels: pd.DataFrame, what: str, *, other: 
         st.caption(WITHOUT_WEIGHTS)
 
 
-def _beside(stamp: str, model: str, top: pd.DataFrame, other: str, shown: Shown | None) -> list[list[str]]:
+def _beside(
+    stamp: str, model: str, top: pd.DataFrame, other: str, shown: Shown | None, circuit: str | None
+) -> list[list[str]]:
     """For each kernel HTML of its edge map, and of the visualisation of its other filter if one was rendered."""
     found: list[list[str]] = [[] for _ in range(len(top))]
     ends = [(str(source), str(target)) for source, target in zip(top["source"], top["target"], strict=True)]
@@ -76,12 +101,21 @@ def _beside(stamp: str, model: str, top: pd.DataFrame, other: str, shown: Shown 
         for at, edge in enumerate(maps):
             picture = figures.diverging(edge, limit)
             found[at].append(figures.figure(picture, alt="edge map of {} to {}".format(*ends[at])))
-        pictures = data_visualize.pictures(stamp, model, [uid for uid in top[other] if "/input/" not in uid])
+        pictures = _visualized(stamp, model, [uid for uid in top[other] if "/input/" not in uid], circuit)
         for at, uid in enumerate(top[other]):
-            if uid in pictures:
-                found[at].append(figures.figure(pictures[uid], alt=f"feature visualisation of {uid}"))
+            found[at] += [pictures[uid]] if uid in pictures else []
     except ViscnnError:  # the model is not on this machine: the panel of the map says so
         return [[] for _ in range(len(top))]
+    return found
+
+
+def _visualized(stamp: str, model: str, uids: list[str], circuit: str | None) -> dict[str, str]:
+    """HTML of the visualisations that were rendered, with a circuit those from it first, and which they are."""
+    found: dict[str, str] = {}
+    for caption, source in {"": None}.items() if circuit is None else {MASKED: circuit, WHOLE: None}.items():
+        missing = [uid for uid in uids if uid not in found]
+        for uid, pixels in data_visualize.pictures(stamp, model, missing, circuit=source).items():
+            found[uid] = figures.figure(pixels, alt=f"feature visualisation of {uid}", caption=caption)
     return found
 
 
@@ -114,6 +148,6 @@ def _kernel(kernel: "pd.Series[Any]", weights: NDArray[np.float64] | None, limit
         figures.plain(str(kernel[other]).split("/", 1)[1]),
         key=f"kernel_{other}_{kernel[other]}_{kernel['input']}",
         type="tertiary",
-        help=f"{sign}; open this kernel",
+        help=f"{figures.plain(sign)}; open this kernel",
         on_click=lambda: state.select(target, source),
     )

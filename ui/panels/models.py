@@ -87,7 +87,7 @@ def _waiting(unfinished: tuple[str, ...], *, prominent: bool = False) -> None:
             st.info(f"{plain(', '.join(unfinished))}: {UNFINISHED}", icon=":material/hourglass_top:")
             return
         for name in unfinished:
-            st.caption(f":material/hourglass_top: {plain(name)} is being ingested", help=f"{name}: {UNFINISHED}")
+            st.caption(f":material/hourglass_top: {plain(name)} is being ingested", help=f"{plain(name)}: {UNFINISHED}")
 
 
 def run_anew_if_changed(model: str, stamp: str) -> None:
@@ -124,5 +124,5 @@ def ingest(name: str) -> None:
     """Ingest a model of the zoo, with progress, and show it."""
     with phases(f"Ingesting {name}", f"{name} is stored") as progress:
         report: Any = data.ingest(name, progress)
-    st.toast(f"{report.model}: {report.filters:,} filters, {report.kernels:,} kernels in {report.seconds:.1f} s")
+    st.toast(f"{plain(report.model)}: {report.filters:,} filters, {report.kernels:,} kernels in {report.seconds:.1f} s")
     state.open_model(report.model)

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import streamlit as st
 from PIL import Image
 
-from viscnn.ui import data, data_visualize, figures, state
-from viscnn.ui.panels.errors import shown_errors
+from viscnn.errors import nearest
+from viscnn.ui import data, data_images, data_visualize, figures, state
+from viscnn.ui.panels.errors import plain, shown_errors
 from viscnn.ui.panels.visualization import can_be_input, described, rendered, use_as_input
 from viscnn.ui.state import Visualized
 
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from viscnn.engine.visualize.settings import Visualization
 
 __all__ = ["Shown", "choose_image"]
+
+_REFUSED = "viscnn_image_refused"
+_MOST_COMPARED = 5_000
+"""Of larger sets no path is suggested for a wrong one: it would take seconds."""
 
 UPLOAD_TYPES = ("png", "jpg", "jpeg", "bmp", "webp", "tif", "tiff", "gif", "ppm")
 _WIDTHS = {False: (4, 5, 1.5), True: (6, 3, 1.5)}
@@ -70,7 +75,7 @@ def _other(stamp: str, model: str) -> "st.runtime.uploaded_file_manager.Uploaded
         file = st.file_uploader(  # what is uploaded stays in the session
             "Image",
             UPLOAD_TYPES,
-            key=f"upload_{state.uploads()}",
+            key=f"upload_{state.looks()}",
             label_visibility="collapsed",
             on_change=lambda: state.update(visualization=None),
         )
@@ -142,12 +147,35 @@ def _of_the_model(stamp: str, model: str, left: "DeltaGenerator", right: "DeltaG
         key="image_set",
         on_change=lambda: state.update(image_set=st.session_state["image_set"], image=None),
     )
-    paths = data.image_paths(stamp, model, chosen)
+    listed = paths = data.image_paths(stamp, model, chosen)
     if view.image is not None and view.image not in paths:
         paths = [view.image, *paths]  # an exemplar, say: only some images of a set are listed
     if not paths:
         right.caption("This image set is empty.")
         return None
-    st.session_state["image"] = view.image or paths[0]
-    path = right.selectbox("Image", paths, key="image", on_change=lambda: state.update(image=st.session_state["image"]))
+    path = st.session_state["image"] = view.image or paths[0]
+    right.selectbox(
+        "Image",
+        paths,
+        key="image",
+        accept_new_options=True,
+        help=f"{len(listed):,} images of the set are listed; the path of any other can be typed.",
+        on_change=_take,
+        args=(model, chosen),
+    )
+    refused = st.session_state.pop(_REFUSED, None)
+    if refused is not None:
+        st.error(plain(refused), icon=":material/error:")
     return Shown(path, path)
+
+
+def _take(model: str, image_set: str) -> None:
+    """An image of the set, chosen or typed, becomes the view's; any other text is refused."""
+    path = str(st.session_state["image"])
+    with shown_errors("image_typed"):
+        known = data_images.paths(model, image_set)
+        if path in known:
+            state.update(image=path)
+            return
+        close = nearest(path, known) if len(known) <= _MOST_COMPARED else ""
+        st.session_state[_REFUSED] = f"image set {image_set!r} has no image {path!r}{close}"

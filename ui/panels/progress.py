@@ -10,6 +10,7 @@ from streamlit.runtime.scriptrunner_utils.script_requests import ScriptRequestTy
 
 from viscnn.progress import Progress, time_left
 from viscnn.ui import data
+from viscnn.ui.panels.errors import plain
 
 __all__ = ["phases"]
 
@@ -32,7 +33,8 @@ def phases(label: str, done: str) -> Iterator[Progress]:
         since, before = began.setdefault(step, (time.monotonic(), at))
         left = time_left(at - before, total - before, time.monotonic() - since)
         count = f"{step}: {at:,} of {total:,}" if total else step
-        bar.progress(min(1.0, at / total) if total else 0.0, text=f"{count}, {left}" if left else count)
+        text = plain(f"{count}, {left}" if left else count)  # a step may name an image set
+        bar.progress(min(1.0, at / total) if total else 0.0, text=text)
         _give_way()
 
     try:
@@ -57,7 +59,7 @@ def _give_way() -> None:
     requests = run.script_requests
     asked = requests._rerun_data.fragment_id_queue if requests._state is ScriptRequestType.RERUN else []
     if not set(asked).isdisjoint(run.fragment_ids_this_run):
-        raise StopException
+        raise StopException  # `st.stop` would forget the click
 
 
 def _stopped(label: str) -> None:

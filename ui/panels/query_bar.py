@@ -7,7 +7,8 @@ import streamlit as st
 
 from viscnn.ui import data, data_images, state
 from viscnn.ui.completion import complete
-from viscnn.ui.figures import plain
+from viscnn.ui.figures import code, plain
+from viscnn.ui.panels import errors
 from viscnn.ui.panels.errors import shown_errors
 from viscnn.ui.panels.image_sets import image_sets
 from viscnn.ui.panels.progress import phases
@@ -16,6 +17,7 @@ __all__ = [
     "CRITERIA",
     "class_output",
     "earlier_inputs",
+    "filter_output",
     "outputs",
     "queries_of",
     "query_form",
@@ -68,8 +70,9 @@ def query_form(model: str, stamp: str) -> None:
     """Ask a new query: input, output, criterion; runs it with progress and shows its result."""
     properties = data.properties(stamp, model)
     names = data.image_sets(model)
-    sets = ", ".join(f"`{name}`" for name in names[:40]) or "none"
+    sets = ", ".join(map(code, names[:40])) or "none"
     options = outputs(properties, state.current().selected)
+    state.fill("output", options[0], model)
     image_sets(stamp, model)  # above the form: what it opens has the height of the screen
     with st.form("query", border=False):
         text = st.text_input(
@@ -137,7 +140,7 @@ def _notes() -> None:
         return
     st.caption(line)
     for warning in warnings:
-        st.caption(f":material/warning: {warning}")
+        st.caption(f":material/warning: {errors.plain(warning)}")
 
 
 def _criteria_help() -> str:
@@ -150,9 +153,14 @@ def outputs(properties: dict[str, Any], selected: str | None) -> list[str]:
     logits = bool(properties["logits"])
     found = ["loss"] if logits else ["layer:LAST"]
     if selected is not None and "/input/" not in selected:
-        found.append("filter:" + (selected if _PLAIN.fullmatch(selected) else f'"{selected}"'))
+        found.append(filter_output(selected))
     classes = [str(each) for each in properties["classes"] or []] if logits else []
     return found + [class_output(name, at, classes) for at, name in enumerate(classes)]
+
+
+def filter_output(uid: str) -> str:
+    """`filter:UID`, quoted where it must be."""
+    return "filter:" + (uid if _PLAIN.fullmatch(uid) else f'"{uid}"')
 
 
 def class_output(name: str, at: int, classes: list[str]) -> str:
@@ -219,7 +227,7 @@ def _history(saved: dict[str, dict[str, Any]]) -> None:
 
 def _again(uid: str) -> None:
     with shown_errors("history"):
-        data.session().activate(uid)
+        data.activate(uid)
         state.update(query=uid)
 
 
@@ -233,6 +241,6 @@ def _activation(uid: str, *, active: bool) -> None:
         return
     if st.button("Activate for Cypher", key="activate", icon=":material/bolt:", width="stretch"):
         with shown_errors("activate"):
-            counts = data.session().activate(uid)
+            counts = data.activate(uid)
             st.toast("Activated: " + ", ".join(f"{value:,} {name}" for name, value in counts.items()))
             st.rerun()

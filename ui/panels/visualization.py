@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from viscnn.engine.visualize.settings import Visualization
 
 __all__ = [
+    "MASKED",
+    "WHOLE",
     "can_be_input",
     "described",
     "kernel_visualization",
@@ -28,6 +30,7 @@ __all__ = [
 
 _OBJECTIVES = {"channel": "whole map", "neuron": "middle unit"}
 _SIGNS = {1: "largest", -1: "smallest"}
+MASKED, WHOLE = "from this circuit", "from the whole network"
 _MARGIN = 10 / 224
 """Around a receptive field, as a share of the image."""
 
@@ -79,14 +82,17 @@ def rendered(model: str, what: Visualized) -> "Visualization":
         return data_visualize.render(model, **vars(what), progress=progress)
 
 
-def visualization_panel(stamp: str, model: str, uid: str, *, circuit: str | None = None) -> None:
+def visualization_panel(stamp: str, model: str, uid: str, *, circuit: str | None = None, outside: bool = False) -> None:
     """The images that drive a filter highest and lowest, by the chosen objective; a button renders what is missing.
 
     Args:
         circuit: show those rendered from this circuit's masked network.
+        outside: the circuit has not this filter: those of the whole network.
     """
     left, right = st.columns([2, 3], vertical_alignment="center")
-    left.markdown("**Feature visualisation**")
+    with left:
+        _title("Feature visualisation", circuit, outside)
+    circuit = None if outside else circuit
     with right:
         objective = st.segmented_control(
             "Objective",
@@ -109,14 +115,32 @@ def visualization_panel(stamp: str, model: str, uid: str, *, circuit: str | None
             st.caption("Cropped to the receptive field of the middle unit.")
 
 
-def kernel_visualization(stamp: str, model: str, source: str, target: str, *, circuit: str | None = None) -> None:
-    """What drives the kernel's own edge map, between what drives its two ends."""
-    st.markdown("**Feature visualisations**")
+def kernel_visualization(
+    stamp: str, model: str, source: str, target: str, *, circuit: str | None = None, outside: bool = False
+) -> None:
+    """What drives the kernel's own edge map, between what drives its two ends.
+
+    Args:
+        circuit: show those rendered from this circuit's masked network.
+        outside: the circuit has not this kernel: those of the whole network.
+    """
+    _title("Feature visualisations", circuit, outside)
+    circuit = None if outside else circuit
     titles = {source: "from", f"{source} -> {target}": "this kernel alone", target: "to"}
     if source.startswith(f"{model}/input/"):
         del titles[source]
     with shown_errors("kernel_visualization"):
         _row(stamp, [_Wanted(model, title, Visualized(each, circuit=circuit)) for each, title in titles.items()])
+
+
+def _title(text: str, circuit: str | None, outside: bool) -> None:
+    """Says which network they are from, where there are two."""
+    if circuit is None:
+        st.markdown(f"**{text}**")
+    elif outside:
+        st.markdown(f"**{text}** · {WHOLE}: it is not in this circuit")
+    else:
+        st.markdown(f"**{text}** · {MASKED}")
 
 
 def _row(stamp: str, wanted: list[_Wanted]) -> None:

@@ -1,5 +1,8 @@
 """Compare: two queries of a model in one picture, and layer by layer."""
 
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
 import altair as alt
 import pandas as pd
 import streamlit as st
@@ -11,6 +14,9 @@ from viscnn.ui.panels.errors import shown_errors
 from viscnn.ui.panels.filter import selection_panel
 from viscnn.ui.panels.models import choose_model, run_anew_if_changed
 from viscnn.ui.panels.query_bar import queries_of, query_form
+
+if TYPE_CHECKING:
+    from viscnn.comparison import Comparison
 
 __all__ = ["page"]
 
@@ -56,6 +62,15 @@ def _said(kept: Kept) -> str:
     return f"the kernels with {figures.percent(kept.share)} of the score"
 
 
+def _legend(found: "Comparison", kept: Kept) -> str:
+    """What the queries keep, and what of it is not drawn."""
+    members = ", ".join(f"{found.counts[member]:,} {name}" for member, name in MEMBERS.items())
+    parts = [f"{_said(kept)} on either side: {members}", f"intersection over union {found.iou:.2f}"]
+    parts += [f"{found.left_out:,} of them left out of the picture by the cap"] * bool(found.left_out)
+    parts += [f"{found.not_stored:,} not stored (left out when the model was ingested)"] * bool(found.not_stored)
+    return "; ".join(parts)
+
+
 def _choose(
     place: "st.delta_generator.DeltaGenerator", label: str, field: str, saved: dict[str, str], shown: str
 ) -> str:
@@ -79,8 +94,6 @@ def _picture(model: str, stamp: str, first: str, second: str, kept: Kept) -> Non
     found = data.comparison(stamp, first, second, kept)
     kernels = found.kernels.assign(sign=found.kernels["member"], score=found.kernels["shown"])
     drawing = Drawing(first, found.filters, kernels, found.identities)
-    counts = found.kernels["member"].value_counts()
-    parts = [f"{int(counts.get(member, 0)):,} {name}" for member, name in MEMBERS.items()]
     picture, panel = st.columns([3, 2], gap="medium")
     with picture:
         shown, places = network.placed(drawing, model, stamp)
@@ -88,19 +101,20 @@ def _picture(model: str, stamp: str, first: str, second: str, kept: Kept) -> Non
             shown,
             data.layers(stamp, model),
             revision=f"{stamp}|{first}|{second}|{kept}|{places}",
-            legend=f"{_said(kept)} on either side: {', '.join(parts)}; intersection over union {found.iou:.2f}",
+            legend=_legend(found, kept),
             key="compare_network",
             target=None,
             palette="comparison",
         )
         _layers(found.layers)
     with panel:
-        network.find_filter(drawing)
+        left = replace(drawing, filters=found.filters.assign(shown=found.filters["left"]))
+        network.find_filter(left)
         if state.current().selected is None:
             _filters(found.filters)
         else:
             st.caption("Scores and ranks are those of the left query.")
-            selection_panel(stamp, model, drawing)
+            selection_panel(stamp, model, left)
 
 
 def _layers(layers: pd.DataFrame) -> None:

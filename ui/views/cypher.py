@@ -109,7 +109,7 @@ def _arguments(query: Query, given: dict[str, Any]) -> dict[str, Any]:
         if not isinstance(each.default, str | int | float):
             try:
                 value = json.loads(value)
-            except json.JSONDecodeError as error:
+            except (ValueError, RecursionError) as error:
                 raise InputError(f"parameter {each.name} is not JSON: {error}") from error
         arguments[each.name] = value
     return arguments

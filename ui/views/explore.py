@@ -9,10 +9,11 @@ from viscnn.ui.panels import network
 from viscnn.ui.panels.errors import shown_errors
 from viscnn.ui.panels.filter import panel_switch, selection_panel, top_filters
 from viscnn.ui.panels.models import choose_model, run_anew_if_changed
-from viscnn.ui.panels.query_bar import query_form, saved_queries
+from viscnn.ui.panels.query_bar import filter_output, query_form, saved_queries
 
 __all__ = ["page"]
 
+_EXPLAINED = "viscnn_explained"
 PATIENCE_S = 1.0
 """A new query of a small model is active when the page has run; of a large one the activation goes on beside it."""
 
@@ -38,6 +39,8 @@ def _explorer(model: str, stamp: str, query: str | None) -> None:
     """A fragment: clicks and the slider leave the query bar alone."""
     with shown_errors("explorer"):
         run_anew_if_changed(model, stamp)
+        if state.current().query != query or st.session_state.pop(_EXPLAINED, False):
+            st.rerun()
         picture, panel = st.columns([3, 2], gap="medium")
         with picture:
             drawing = _filters_only(model, stamp) if query is None else _subgraph(model, stamp, query)
@@ -46,9 +49,31 @@ def _explorer(model: str, stamp: str, query: str | None) -> None:
             selected = panel_switch("Top filters")
             with st.container(key="panel_box"):
                 if selected:
+                    _offer()
                     selection_panel(stamp, model, drawing)
                 else:
                     top_filters(drawing)
+
+
+def _offer() -> None:
+    """A button that makes the selected filter the output of the query bar; a click in the picture leaves that alone."""
+    view = state.current()
+    if view.selected is None or view.source is not None or "/input/" in view.selected:
+        return
+    st.button(
+        "Explain this filter",
+        key="explain",
+        type="tertiary",
+        icon=":material/target:",
+        help="Makes it the output of the query bar: what matters to this filter?",
+        on_click=_explain,
+        args=(view.selected,),
+    )
+
+
+def _explain(uid: str) -> None:
+    st.session_state["output"] = filter_output(uid)
+    st.session_state[_EXPLAINED] = True  # the query bar is outside of the fragment
 
 
 def _subgraph(model: str, stamp: str, query: str) -> data.Drawing:

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from viscnn.ui import data, state
+from viscnn.ui import data, figures, state
 from viscnn.ui.data import Drawing
 from viscnn.ui.panels.activation import activation_panel
 from viscnn.ui.panels.errors import shown_errors
@@ -35,9 +35,11 @@ def page() -> None:
 
 @st.fragment
 def _inspector(model: str, stamp: str, query: str | None) -> None:
-    """A fragment: what is chosen on the page leaves the rest alone."""
+    """A fragment: what is chosen on the page leaves the rest alone, but for another query."""
     with shown_errors("inspector"):
         run_anew_if_changed(model, stamp)
+        if state.current().query != query:
+            st.rerun()
         drawing = _drawing(model, stamp, query)
         find_filter(drawing)
         view = state.current()
@@ -62,7 +64,7 @@ def _drawing(model: str, stamp: str, query: str | None) -> Drawing:
 
 
 def _filter(model: str, stamp: str, drawing: Drawing, uid: str) -> None:
-    st.markdown(f"##### Filter `{uid}`")
+    st.markdown(f"##### Filter {figures.code(uid)}")
     layer = filter_facts(stamp, model, drawing, uid)
     if layer is None:
         outgoing_kernels(stamp, model, drawing, uid, None)

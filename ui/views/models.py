@@ -68,7 +68,7 @@ def page() -> None:
 def _table(stored: list[dict[str, object]]) -> None:
     st.dataframe(table(stored), hide_index=True, column_config=COLUMNS, height="content", placeholder="")
     address = data.session().address
-    notes = [f"{len(stored)} model{'s' if len(stored) > 1 else ''} in {address}"]
+    notes = [f"{len(stored)} model{'s' if len(stored) > 1 else ''} in {plain(address)}"]
     for name in unfinished_models(stored):
         notes.append(f":material/hourglass_top: {plain(name)} is not complete: {UNFINISHED}")
     if any(each["mixesChannels"] for each in stored):
@@ -119,7 +119,7 @@ def _drop(names: list[str]) -> None:
         return
     with shown_errors("drop"):
         data.session().drop(name)
-        st.toast(f"{name} is dropped")
+        st.toast(f"{plain(name)} is dropped")
         if state.current().model == name:
             state.open_model(None)
         st.rerun()

@@ -7,8 +7,9 @@ import json
 from collections.abc import Mapping
 from importlib import resources
 
+from viscnn.diagram.kinds import FilterPicture
 from viscnn.diagram.layout import Diagram
-from viscnn.diagram.svg import markup, summary, svg
+from viscnn.diagram.svg import caption, markup, summary, svg
 
 __all__ = ["page", "script"]
 
@@ -58,7 +59,7 @@ def script() -> str:
     return resources.files("viscnn.diagram").joinpath("diagram.js").read_text(encoding="utf-8")
 
 
-def page(diagram: Diagram, pictures: Mapping[str, str], *, safe: bool = False) -> str:
+def page(diagram: Diagram, pictures: Mapping[str, FilterPicture], *, safe: bool = False) -> str:
     """The drawing as an HTML document, in light and dark as the reader's system has it; signs in `safe` colours."""
     data = json.dumps(svg(diagram, pictures, captioned=False))
     about = summary(diagram)
@@ -66,7 +67,7 @@ def page(diagram: Diagram, pictures: Mapping[str, str], *, safe: bool = False) -
         policy=_POLICY,
         title=markup(about.partition(" · ")[0]),
         about=markup(about),
-        caption=markup(diagram.caption),
+        caption=markup(caption(diagram, pictures)),
         data=data.replace("<", "\\u003c"),  # a name cannot end the element
         script=script(),
         safe=json.dumps(safe),

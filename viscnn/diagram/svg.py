@@ -6,12 +6,13 @@ import textwrap
 from collections.abc import Mapping
 
 from viscnn.colours import BLUE, RED, kernel_uri
+from viscnn.diagram.kinds import KINDS, FilterPicture, counted
 from viscnn.diagram.layout import IDENTITY, Column, Diagram, DrawnFilter, Edge, KernelPicture
 from viscnn.diagram.places import FILTER, Bend
 from viscnn.diagram.style import DARK, LIGHT, SAFE_DARK, SAFE_LIGHT, SIGN_CLASSES, Palette, style
 from viscnn.errors import InputError
 
-__all__ = ["edge_text", "filter_text", "markup", "summary", "svg"]
+__all__ = ["caption", "edge_text", "filter_text", "markup", "summary", "svg"]
 
 SIDE = 62.0
 ABOVE, HEADING = FILTER / 2 + 14, 38.0
@@ -44,7 +45,7 @@ _UNSAID = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 def svg(
     diagram: Diagram,
-    pictures: Mapping[str, str],
+    pictures: Mapping[str, FilterPicture],
     *,
     palette: Palette = LIGHT,
     captioned: bool = True,
@@ -52,19 +53,19 @@ def svg(
     """The drawing as an SVG document.
 
     Args:
-        pictures: an image as a data address by uid of filter; who has none is drawn as a disc with its number.
+        pictures: by uid of filter; who has none is drawn as a disc with its number.
         captioned: with a line about the circuit below, as a figure that stands alone needs it.
 
     Raises:
         InputError: a picture that is no data address of an image: a document must not ask for outside content.
     """
-    for uid, address in pictures.items():
+    for uid, (address, _) in pictures.items():
         if not re.fullmatch(r"data:image/(png|jpeg);base64,[A-Za-z0-9+/=]+", address):
             raise InputError(f"the picture of {uid} is no PNG or JPEG in a data address: {address[:40]!r}")
     width = max(diagram.width + FILTER + 2 * SIDE, 420.0)
     left = (width - diagram.width) / 2
     unit = max(1.0, width / _LEGEND_WIDTH)
-    below, footer = _footer(diagram, width / unit, captioned=captioned)
+    below, footer = _footer(diagram, pictures, width / unit, captioned=captioned)
     headings = min(unit, _spacing(diagram) / (_LETTER * 1.2 * FEWEST_LETTERS))
     top = ABOVE + HEADING * headings
     bottom = top + diagram.height + FILTER / 2 + 24 + 18 * unit
@@ -86,13 +87,20 @@ def svg(
 # -- texts -------------------------------------------------------------------------------------------------------------
 
 
-def filter_text(each: DrawnFilter) -> str:
-    """A filter in one line."""
+def filter_text(each: DrawnFilter, picture: FilterPicture | None = None) -> str:
+    """A filter in one line, with what its picture shows."""
     name = each.uid.partition("/")[2]
     if each.kind == "input":
         return f"{name}: input channel"
     what = "channel of a sum, score" if each.kind == "sum" else "score"
-    return f"{name}: {'target, ' if each.target else ''}{what} {each.score:.3g}"
+    shown = f"; picture: {KINDS[picture.kind]}" if picture is not None and picture.kind in KINDS else ""
+    return f"{name}: {'target, ' if each.target else ''}{what} {each.score:.3g}{shown}"
+
+
+def caption(diagram: Diagram, pictures: Mapping[str, FilterPicture]) -> str:
+    """What the drawing shows, of whatever its pictures are, and what it leaves out."""
+    found = counted(pictures, [each.uid for each in diagram.filters])
+    return f"{diagram.caption}; {found}" if found else diagram.caption
 
 
 def edge_text(edge: Edge, diagram: Diagram) -> str:
@@ -191,11 +199,12 @@ def _kernel(picture: KernelPicture, diagram: Diagram) -> str:
     )
 
 
-def _filters(diagram: Diagram, pictures: Mapping[str, str]) -> str:
+def _filters(diagram: Diagram, pictures: Mapping[str, FilterPicture]) -> str:
     return "".join(
         f'<g class="filter" data-filter="{row}" data-uid="{markup(each.uid)}" '
-        f'transform="translate({_n(each.x)} {_n(each.y)})"><title>{markup(filter_text(each))}</title>'
-        f"{_picture(each, pictures[each.uid]) if each.uid in pictures else _disc(each)}</g>"
+        f'transform="translate({_n(each.x)} {_n(each.y)})">'
+        f"<title>{markup(filter_text(each, pictures.get(each.uid)))}</title>"
+        f"{_picture(each, pictures[each.uid].address) if each.uid in pictures else _disc(each)}</g>"
         for row, each in enumerate(diagram.filters)
     )
 
@@ -230,7 +239,9 @@ def _disc(each: DrawnFilter) -> str:
 # -- legend ------------------------------------------------------------------------------------------------------------
 
 
-def _footer(diagram: Diagram, width: float, *, captioned: bool) -> tuple[float, str]:
+def _footer(
+    diagram: Diagram, pictures: Mapping[str, FilterPicture], width: float, *, captioned: bool
+) -> tuple[float, str]:
     """The legend, and with `captioned` what is shown, below each other: their height and the elements."""
     rows = _wrapped(_legend_items(diagram), width - SIDE)
     parts, y = [], 0.0
@@ -242,7 +253,7 @@ def _footer(diagram: Diagram, width: float, *, captioned: bool) -> tuple[float, 
             )
             x += wide
         y += LINE + 3
-    lines = [summary(diagram), diagram.caption] if captioned else []
+    lines = [summary(diagram), caption(diagram, pictures)] if captioned else []
     for text in lines:
         for line in textwrap.wrap(text, max(int((width - SIDE) / 5.6), 40)):
             parts.append(f'<text class="faint" font-size="11" y="{_n(y + 4)}">{markup(line)}</text>')
