@@ -33,6 +33,7 @@ def made_up(layers: tuple[int, ...], count: int, *, seed: int = 0) -> tuple[pd.D
             )
         )
     nodes = pd.concat(rows, ignore_index=True)
+    nodes["value"] = nodes["score"].where(nodes["layer"] > 0) * 0.01
     nodes["target"] = False
     nodes.loc[len(nodes) - 5, "target"] = True
     return nodes, _kernels(nodes["score"].to_numpy(), starts, count, generator)

@@ -248,7 +248,9 @@ def test_hover_names_filter_and_kernel(page: Page, address: str) -> None:
     canvas.hover(position={"x": place["x"], "y": place["y"]})
     tooltip = page.get_by_test_id("network3d-tooltip")
     expect(tooltip).to_contain_text("made-up/layer2/13")
-    expect(tooltip).to_contain_text("score 0.")
+    share = ask(canvas, "n => n.network.filters.score[30]")
+    expect(tooltip).to_contain_text("score 0.00")
+    expect(tooltip).to_contain_text(f"{share:.0%}".replace("%", " % of its layer's highest"))
     canvas.hover(position={"x": 30, "y": 560})
     expect(tooltip).to_be_hidden()
 

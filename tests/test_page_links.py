@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from tests.browser import PATIENCE_MS, chromium, new_page
-from tests.clicks import network, page_of, seen
+from tests.clicks import network, seen
 from viscnn.api import VISCNN
 from viscnn.config import Connection
 from viscnn.ui.state import View
@@ -30,9 +30,8 @@ def v(server: Connection) -> Iterator[VISCNN]:
 
 
 @pytest.fixture(scope="module")
-def address(v: VISCNN, server: Connection) -> Iterator[str]:
-    with page_of(server) as url:
-        yield url
+def address(v: VISCNN, served: str) -> str:
+    return served
 
 
 @pytest.fixture(scope="module")
