@@ -371,23 +371,6 @@ def test_a_kernel_over_a_faded_filter_is_picked_and_one_that_comes_back_is_selec
     assert ask(canvas, f"n => n.selection.index === {weakest}")
 
 
-def test_hidden_layers_are_said_and_not_walked_into(page: Page, address: str) -> None:
-    canvas = drawn(page, address)
-    legend = page.get_by_test_id("network3d-legend")
-    ask(canvas, "n => n.choose({kind: 'filter', index: 0})")
-    ask(canvas, "n => n.hide(new Set([1]))")
-    expect(legend).to_contain_text("1 layer is hidden")
-    drawn_now = ask(canvas, "n => n.scene.rows.length")
-    expect(legend).to_contain_text(f"{drawn_now} shown")
-    canvas.focus()
-    page.keyboard.press("ArrowRight")  # all kernels from the input lead into the hidden layer
-    assert ask(canvas, "n => n.selection.index") == 0
-    ask(canvas, "n => n.hide(new Set([0, 1]))")
-    assert ask(canvas, "n => n.selection") is None
-    ask(canvas, "n => n.hide(new Set())")
-    assert ask(canvas, "n => n.selection.index") == 0
-
-
 def test_without_webgl_the_same_is_drawn_on_a_2d_canvas(address: str) -> None:
     with chromium("--disable-3d-apis") as plain, new_page(plain) as (page, problems):
         canvas = drawn(page, address)

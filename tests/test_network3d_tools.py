@@ -118,3 +118,20 @@ def test_colours_for_colour_blindness_and_for_two_queries(page: Page, address: s
     drawn(page, f"{address}?palette=comparison")
     for name in ("only left", "shared", "only right"):
         expect(page.get_by_test_id("network3d-legend")).to_contain_text(name)
+
+
+def test_hidden_layers_are_said_and_not_walked_into(page: Page, address: str) -> None:
+    canvas = drawn(page, address)
+    legend = page.get_by_test_id("network3d-legend")
+    ask(canvas, "n => n.choose({kind: 'filter', index: 0})")
+    ask(canvas, "n => n.hide(new Set([1]))")
+    expect(legend).to_contain_text("1 layer is hidden")
+    drawn_now = ask(canvas, "n => n.scene.rows.length")
+    expect(legend).to_contain_text(f"{drawn_now} shown")
+    canvas.focus()
+    page.keyboard.press("ArrowRight")  # all kernels from the input lead into the hidden layer
+    assert ask(canvas, "n => n.selection.index") == 0
+    ask(canvas, "n => n.hide(new Set([0, 1]))")
+    assert ask(canvas, "n => n.selection") is None
+    ask(canvas, "n => n.hide(new Set())")
+    assert ask(canvas, "n => n.selection.index") == 0

@@ -51,11 +51,11 @@ def network3d(
         kernels: one kernel a row, the most important first: `source` and `target` (rows of `nodes`), `sign`
             (-1 inhibitory, 0 mixed, 1 excitatory; 2 for an identity, an addend of a sum), `width` (0 to 255).
         revision: names the content of both tables; the browser takes them anew when it changes.
-        selected: the page's selection, as a `Selection` or by uids, {"kind": "filter", "uid"} or {"kind": "kernel",
-            "source", "target"}, which need not be drawn now; sent on the first drawing and when `selected_revision`
-            changes, so that it is safe to pass back what was clicked.
+        selected: a `Selection`, or by uids, drawn or not: {"kind": "filter", "uid"}, {"kind": "kernel", "source",
+            "target"}; sent at first and when `selected_revision` changes, so that a click can be passed back.
         selected_revision: count it up when Python, not a click, changes the selection.
-        key: Streamlit's key of the component; the camera lives as long as it stays the same. `height` in CSS pixels.
+        key: Streamlit's key of the component; the camera lives as long as it stays the same.
+        height: CSS pixels.
         layers: the caption of each layer; an empty one is none. Of too many every n-th is shown.
         legend: its text, such as "1,234 of 250,048 kernels drawn".
         palette: colours of the signs: red and blue; blue and orange, for any kind of colour blindness; or of two
@@ -71,8 +71,8 @@ def network3d(
     node_table, kernel_table = _node_table(nodes), _kernel_table(kernels, len(nodes))
     jump = _jump(key, _named(selected, node_table, kernel_table), selected_revision)
     drawn = {"revision": revision, "height": height, "layers": list(layers), "legend": legend, "palette": palette}
-    cfg = drawn | {"selected": jump, "selectedRevision": selected_revision}
-    data = {"nodes": node_table, "kernels": kernel_table, "cfg": cfg}
+    sent = {"selected": jump, "selectedRevision": selected_revision}
+    data = {"nodes": node_table, "kernels": kernel_table, "cfg": drawn | sent}
     result = _component()(key=key, data=data, default={"selected": None}, on_selected_change=on_select)
     value = cast(dict[str, Any] | None, result.get("selected"))
     if value is None or value["selectedRevision"] != selected_revision:
